@@ -1,0 +1,143 @@
+"""What the commands do, once their words are understood."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import msgspec
+
+from batchkit import __version__
+from batchkit.errors import StoppedError, UsageError
+from batchkit.inputs import open_input
+from batchkit.journal import Journal
+from batchkit.prepare import scan
+from batchkit.progress import Progress
+from batchkit.run import Console, Ending, Execution, prepared
+from batchkit.spec import Options, load_spec
+from batchkit.status import as_text, read_status
+from batchkit.stopping import Cause, StopReason
+from batchkit.summary import as_table
+
+_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """`batchkit run`: the exit code of the contract."""
+    spec = load_spec(namespace.spec, run_options(namespace))
+    quiet = namespace.quiet
+    console = Console(
+        say=lambda line: None if quiet else say(line),
+        progress=lambda total, done: Progress(total, done, quiet=quiet),
+    )
+    with prepared(spec, console) as execution:
+        done = execution.opened.settled.count
+        if done:
+            console.say(
+                f"going on in {spec.out}: {done:,} of {execution.opened.plan.rows:,} rows are done"
+            )
+        ending = anyio.run(_run, execution, backend_options={"use_uvloop": True})
+    if namespace.json:
+        sys.stdout.buffer.write(msgspec.json.encode(ending.summary) + b"\n")
+    elif not quiet:
+        say(as_table(ending.summary))
+    return _exit_code(ending)
+
+
+async def _run(execution: Execution) -> Ending:
+    async with anyio.create_task_group() as group:
+        await group.start(_listen, execution)
+        ending = await execution.run()
+        group.cancel_scope.cancel()
+    return ending
+
+
+async def _listen(execution: Execution, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    with anyio.open_signal_receiver(*_SIGNALS) as signals:
+        task_status.started()
+        async for number in signals:
+            name = signal.Signals(number).name
+            execution.stop(StopReason(Cause.SIGNAL, f"stopped by {name}", signal=number))
+
+
+def _exit_code(ending: Ending) -> int:
+    summary = ending.summary
+    if summary.complete:
+        return summary.exit_code
+    settled = summary.ok + summary.failed
+    for reason in ending.reasons:
+        say(f"{reason.message}: {settled:,} of {summary.rows:,} rows are safe in {summary.out}")
+    for reason in ending.reasons:
+        if reason.signal is not None:
+            say("run the same command again to go on")
+            return _SIGNALS[signal.Signals(reason.signal)]
+    return StoppedError.exit_code
+
+
+def run_options(namespace: argparse.Namespace) -> Options:
+    """The options of a `run` or `check` command line."""
+    given = {
+        name: value
+        for name, value in vars(namespace).items()
+        if name in Options.__struct_fields__ and value is not None
+    }
+    if "concurrency" in given:
+        given["concurrency"] = _concurrency(given["concurrency"])
+    return Options(**given)
+
+
+def _concurrency(words: list[str]) -> Mapping[str, int]:
+    ceilings: dict[str, int] = {}
+    for word in words:
+        model, _, number = word.rpartition("=")
+        if not number.isdecimal():
+            raise UsageError(f"--concurrency: expected N or MODEL=N, got {word!r}")
+        ceilings[model] = int(number)
+    return ceilings
+
+
+def check(namespace: argparse.Namespace) -> int:
+    """`batchkit check`: validates every row and sends nothing."""
+    spec = load_spec(namespace.spec, run_options(namespace))
+    given = open_input(spec)
+    keeping = given.keeping()
+    with (
+        tempfile.TemporaryDirectory(prefix="batchkit-check-") as folder,
+        closing(Journal.create(Path(folder) / "journal.db")) as journal,
+    ):
+        writer = scan(
+            given.source, given.rendering(), journal, limit=spec.limit, observe=keeping.observe
+        )
+    if writer.rows == 0:
+        raise UsageError(f"{given.source.path}: holds no rows; expected at least one")
+    keeping.types()
+    tokens = sum(share.prompt_tokens for share in writer.shares)
+    say(f"{writer.rows:,} rows are good, about {tokens:,} prompt tokens")
+    for name, share in zip(writer.models, writer.shares, strict=True):
+        say(f"  {name}: {share.rows:,} rows, about {share.prompt_tokens:,} prompt tokens")
+    return 0
+
+
+def status(namespace: argparse.Namespace) -> int:
+    """`batchkit status`."""
+    found = read_status(namespace.folder, __version__)
+    if namespace.json:
+        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+    else:
+        print(as_text(found))
+    return 0
+
+
+def say(line: str) -> None:
+    """Talk goes to stderr; a stream that is gone never stops a run."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        return

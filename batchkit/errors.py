@@ -1,0 +1,290 @@
+"""Every way a request can fail, and what follows from it: one table, keyed by the provider's code.
+
+An HTTP status alone decides nothing where a code is known: Zhipu answers 429 for too many requests
+in flight (1302), a busy platform (1305) and an empty account (1113) alike. The text of a message
+decides nothing at all.
+
+Source of the codes: docs.bigmodel.cn, `faq/api-code` (2026) and `api/api-code` (2025).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class BatchkitError(Exception):
+    """A message for a person: `place: fault with value; remedy`. One line, no traceback."""
+
+    exit_code = 2
+
+
+class UsageError(BatchkitError):
+    """The run cannot start as asked: bad spec, bad usage, no key. Nothing was sent."""
+
+
+class StoppedError(BatchkitError):
+    """The run stopped early and goes on when it is started again."""
+
+    exit_code = 3
+
+
+class ErrorKind(StrEnum):
+    """Why a row or an attempt failed, in one word; the `error_kind` column."""
+
+    CONCURRENCY = "concurrency"  # too many requests in flight for this account and model
+    RATE = "rate"  # requests come too densely
+    OVERLOADED = "overloaded"  # the platform is busy; not this account's doing
+    SERVER_ERROR = "server_error"
+    TIMEOUT = "timeout"  # no whole answer within the attempt's time
+    CONNECTION = "connection"  # refused, reset, or no route; the answer never began
+    BAD_RESPONSE = "bad_response"  # cut, too large, or not a chat completion
+    NETWORK_ERROR = "network_error"  # HTTP 200, but inference broke off inside the service
+    INVALID_REQUEST = "invalid_request"
+    CONTEXT_EXCEEDED = "context_exceeded"
+    CONTENT_FILTERED = "content_filtered"
+    POLICY = "policy"  # the provider's policy blocks this call
+    UNKNOWN_MODEL = "unknown_model"
+    INVALID_OUTPUT = "invalid_output"  # the answer does not validate against the schema
+    INVALID_ROW = "invalid_row"  # the row could not be sent at all
+    AUTHENTICATION = "authentication"
+    PERMISSION = "permission"
+    ACCOUNT = "account"  # inactive, locked, missing
+    ARREARS = "arrears"
+    USAGE_CAP = "usage_cap"  # a cap that resets at a known time
+
+
+REFUSALS = frozenset({ErrorKind.CONCURRENCY, ErrorKind.RATE, ErrorKind.OVERLOADED})
+"""Refused for load: not the row's fault."""
+
+
+class Again(StrEnum):
+    """Whether an attempt is worth repeating, and what a repetition costs the row."""
+
+    NEVER = "never"
+    COUNTED = "counted"  # uses up one of the row's attempts
+    FREE = "free"  # a refusal for load is not the row's fault and uses up nothing
+
+
+class Stops(StrEnum):
+    """How far a failure reaches when it is not repeated."""
+
+    ROW = "row"
+    UNIFORM = "uniform"  # the model if nothing of it has been answered yet, else the row
+    MODEL = "model"
+    JOB = "job"
+
+
+class Signal(StrEnum):
+    """What the limit on requests in flight hears of an attempt's end."""
+
+    GOOD = "good"  # answered: there was room
+    REFUSED = "refused"  # ours: too much in flight or too dense
+    STRAINED = "strained"  # the platform is in trouble: shrink gently
+    NEUTRAL = "neutral"  # says nothing about capacity
+
+
+class Billing(StrEnum):
+    """Whether an attempt costs money; the `billing` column of attempts."""
+
+    BILLED = "billed"
+    FREE = "free"
+    UNKNOWN = "unknown"  # sent, but no answer came: it may have been executed
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What follows from one kind of failure."""
+
+    kind: ErrorKind
+    again: Again = Again.NEVER
+    stops: Stops = Stops.ROW
+    signal: Signal = Signal.NEUTRAL
+    billing: Billing = Billing.FREE
+    pause_s: float = 0.5  # first step of the backoff, doubled per failure
+    words: str = ""  # the fault for a person, where the provider's own words need not be shown
+    remedy: str = ""  # what a person can do; `{key}` is the variable that holds the key
+
+
+def _again(kind: ErrorKind, signal: Signal, **rest: object) -> Verdict:
+    return msgspec.structs.replace(Verdict(kind, Again.COUNTED, signal=signal), **rest)
+
+
+def _stop(kind: ErrorKind, stops: Stops, words: str, remedy: str) -> Verdict:
+    return Verdict(kind, stops=stops, words=words, remedy=remedy)
+
+
+_CONCURRENCY = Verdict(ErrorKind.CONCURRENCY, Again.FREE, signal=Signal.REFUSED, pause_s=0.5)
+_RATE = Verdict(ErrorKind.RATE, Again.FREE, signal=Signal.REFUSED, pause_s=1.0)
+_OVERLOADED = Verdict(ErrorKind.OVERLOADED, Again.FREE, signal=Signal.STRAINED, pause_s=2.0)
+_SERVER = _again(ErrorKind.SERVER_ERROR, Signal.STRAINED, pause_s=1.0)
+_INVALID = Verdict(ErrorKind.INVALID_REQUEST)
+_KEY = _stop(
+    ErrorKind.AUTHENTICATION,
+    Stops.JOB,
+    "the key was refused",
+    "check the key in {key} and run again",
+)
+_ACCOUNT = _stop(
+    ErrorKind.ACCOUNT, Stops.JOB, "the account cannot be used", "see its page at the provider"
+)
+_ARREARS = _stop(
+    ErrorKind.ARREARS, Stops.JOB, "the account is in arrears", "recharge and run again"
+)
+_PLAN = _stop(
+    ErrorKind.PERMISSION,
+    Stops.JOB,
+    "the key's plan does not cover this",
+    "put a key that does in {key} and run again",
+)
+_CLOSED_MODEL = _stop(
+    ErrorKind.PERMISSION,
+    Stops.MODEL,
+    "the account may not use this model",
+    "ask for access or take another model",
+)
+_CAP = _stop(
+    ErrorKind.USAGE_CAP, Stops.JOB, "the usage cap is reached", "run again when it has been reset"
+)
+_FAIR_USE = _stop(
+    ErrorKind.ACCOUNT,
+    Stops.JOB,
+    "the provider restricts this account for its pattern of use",
+    "pause, and run again later",
+)
+_NO_MODEL = _stop(
+    ErrorKind.UNKNOWN_MODEL,
+    Stops.UNIFORM,
+    "the service does not know this model",
+    "check its name, or add it to the model table with its own endpoint",
+)
+_NO_METHOD = _stop(
+    ErrorKind.INVALID_REQUEST,
+    Stops.UNIFORM,
+    "the model does not support this kind of call",
+    "take another model",
+)
+_NO_API = _stop(
+    ErrorKind.PERMISSION,
+    Stops.JOB,
+    "the endpoint has no such service",
+    "check the endpoint's address",
+)
+_POLICY = _stop(
+    ErrorKind.POLICY,
+    Stops.UNIFORM,
+    "the provider's policy blocks these calls",
+    "see the policy at the provider",
+)
+_REDIRECT = _stop(
+    ErrorKind.PERMISSION, Stops.JOB, "the endpoint redirects", "give its final address"
+)
+
+BY_CODE: dict[str, Verdict] = {
+    "500": _SERVER,
+    "1000": _KEY,
+    "1001": _KEY,
+    "1002": _KEY,
+    "1003": _KEY,
+    "1004": _KEY,
+    "1005": _KEY,
+    "1100": _SERVER,
+    "1110": _ACCOUNT,
+    "1111": _ACCOUNT,
+    "1112": _ACCOUNT,
+    "1113": _ARREARS,
+    "1120": msgspec.structs.replace(
+        _SERVER,
+        stops=Stops.JOB,
+        words="the provider cannot reach the account",
+        remedy="run again later",
+    ),
+    "1121": _ACCOUNT,
+    "1200": _SERVER,
+    "1210": _INVALID,
+    "1211": _NO_MODEL,
+    "1212": _NO_METHOD,
+    "1213": _INVALID,
+    "1214": _INVALID,
+    "1215": _INVALID,
+    "1220": _CLOSED_MODEL,
+    "1221": _CLOSED_MODEL,
+    "1222": _NO_API,
+    "1230": _SERVER,
+    "1231": _again(
+        ErrorKind.SERVER_ERROR, Signal.NEUTRAL
+    ),  # a fresh request_id goes with each attempt
+    "1232": _INVALID,
+    "1233": _INVALID,
+    "1234": _SERVER,
+    "1235": _SERVER,
+    "1260": _SERVER,
+    "1261": Verdict(ErrorKind.CONTEXT_EXCEEDED),
+    "1300": _POLICY,
+    "1301": Verdict(ErrorKind.CONTENT_FILTERED),
+    "1302": _CONCURRENCY,
+    "1303": _RATE,
+    "1304": _CAP,
+    "1305": _OVERLOADED,
+    "1308": _CAP,
+    "1309": _PLAN,
+    "1310": _CAP,
+    "1311": _CLOSED_MODEL,
+    "1312": _OVERLOADED,
+    "1313": _FAIR_USE,
+    "1314": _PLAN,
+    "1315": _PLAN,
+    **{str(code): _CAP for code in range(1316, 1322)},
+}
+"""The provider's business codes (glm dialect). Statuses are only a fallback."""
+
+BY_OPENAI_CODE: dict[str, Verdict] = {
+    "context_length_exceeded": Verdict(ErrorKind.CONTEXT_EXCEEDED),
+    "content_filter": Verdict(ErrorKind.CONTENT_FILTERED),
+    "insufficient_quota": _ARREARS,
+    "billing_hard_limit_reached": _ARREARS,
+    "invalid_api_key": _KEY,
+    "account_deactivated": _ACCOUNT,
+    "model_not_found": _NO_MODEL,
+    "rate_limit_exceeded": _RATE,
+    "overloaded_error": _OVERLOADED,
+    "exceed_context_size_error": Verdict(ErrorKind.CONTEXT_EXCEEDED),  # llama.cpp's server
+}
+"""Codes and types of OpenAI-compatible services. Statuses are only a fallback."""
+
+TIMED_OUT = _again(ErrorKind.TIMEOUT, Signal.STRAINED, billing=Billing.UNKNOWN)
+UNREACHABLE = _again(ErrorKind.CONNECTION, Signal.NEUTRAL, pause_s=1.0)  # never sent
+CUT_OFF = _again(ErrorKind.CONNECTION, Signal.NEUTRAL, billing=Billing.UNKNOWN)  # sent, no answer
+BAD_RESPONSE = _again(ErrorKind.BAD_RESPONSE, Signal.NEUTRAL, billing=Billing.UNKNOWN)
+NETWORK_ERROR = _again(ErrorKind.NETWORK_ERROR, Signal.STRAINED)
+LOCAL_TROUBLE = Verdict(
+    ErrorKind.CONNECTION, Again.FREE, pause_s=1.0
+)  # out of descriptors, not sent
+SENSITIVE_ANSWER = Verdict(ErrorKind.CONTENT_FILTERED)
+CONTEXT_FULL = Verdict(ErrorKind.CONTEXT_EXCEEDED)
+INVALID_OUTPUT = Verdict(ErrorKind.INVALID_OUTPUT)
+INVALID_ROW = Verdict(ErrorKind.INVALID_ROW)
+
+
+_BY_STATUS: dict[int, Verdict] = {
+    401: _KEY,
+    402: _ARREARS,
+    403: _CLOSED_MODEL,
+    404: _NO_MODEL,
+    408: _SERVER,
+    409: _SERVER,
+    425: _SERVER,
+    429: _CONCURRENCY,
+    503: _OVERLOADED,
+    529: _OVERLOADED,
+}
+
+
+def verdict_for(status: int, code: str | None) -> Verdict:
+    """The verdict on an answer that is an error: by its code if known, else by its status."""
+    known = BY_CODE.get(code or "") or BY_OPENAI_CODE.get(code or "") or _BY_STATUS.get(status)
+    if known is not None:
+        return known
+    if 300 <= status < 400:
+        return _REDIRECT
+    return _INVALID if 400 <= status < 500 else _SERVER

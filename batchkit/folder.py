@@ -1,0 +1,98 @@
+"""A run's folder: where its files are, who holds it, and what `run.json` says."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batchkit.errors import UsageError
+
+
+class RunFolder:
+    """Paths of one run, and the lock that keeps a second process out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.journal = path / "journal.db"
+        self.run_json = path / "run.json"
+        self.summary_json = path / "summary.json"
+        self.log = path / "log.jsonl"
+        self.results = path / "results"
+        self.attempts = path / "attempts"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder, made if it is not there; raises `UsageError` if another process has it.
+
+        The lock is the kernel's (flock), so a killed process leaves none behind.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UsageError(
+                f"{self.path}: cannot be used: {(error.strerror or '').lower()}"
+            ) from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                raise UsageError(
+                    f"{self.path}: process {holder} is running here; "
+                    "wait for it, or use another folder with -o"
+                ) from None
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def is_held(self) -> bool:
+        """Whether a process is running in this folder now."""
+        try:
+            descriptor = os.open(self.path / "run.lock", os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(descriptor)
+
+    def refuse_foreign(self) -> None:
+        """Raise `UsageError` if the folder holds something but no run."""
+        names = {entry.name for entry in self.path.iterdir()} - {"run.lock"}
+        if names and "journal.db" not in names and "run.json" not in names:
+            raise UsageError(
+                f"{self.path}: the folder is not empty and holds no run; give another with -o"
+            )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to `path` so that the file is whole from the moment it is there."""
+    unfinished = path.with_suffix(path.suffix + ".tmp")
+    with unfinished.open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    fsync_folder(path.parent)
+
+
+def fsync_folder(path: Path) -> None:
+    """Make the names in a folder durable (POSIX: a rename is not, until its folder is synced)."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,266 @@
+"""The journal: an SQLite file that holds the plan and every row that is not in a sealed part yet.
+
+Rules of the file:
+
+1. A group is committed in one transaction, in WAL mode with `synchronous=FULL`: when `commit`
+   returns, the group survives a power cut (sqlite.org, "PRAGMA synchronous", "Write-Ahead Log").
+2. The tally is written in the transaction of the rows that it counts: never ahead, never behind.
+3. A row settles once: the primary key refuses a second result.
+4. Every value carries a checksum, since SQLite does not notice a flipped byte inside one.
+5. One connection writes. Sealing and `status` read through connections of their own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import xxhash
+
+from batchkit.errors import StoppedError, UsageError
+from batchkit.records import Attempt, Result
+
+FORMAT = 1  # of the file; a newer one is refused, an older one has a reader here
+_CHECKSUM = 8  # bytes
+_BUSY_S = 30.0  # another process may be reading; writers never wait for readers in WAL mode
+
+_SCHEMA = """
+CREATE TABLE meta    (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE block   (block INTEGER PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE result  (row INTEGER PRIMARY KEY, value BLOB NOT NULL, attempt BLOB);
+CREATE TABLE attempt (row INTEGER, attempt INTEGER, value BLOB NOT NULL,
+                      PRIMARY KEY (row, attempt)) WITHOUT ROWID;
+CREATE TABLE part    (part INTEGER PRIMARY KEY, value BLOB NOT NULL);
+"""
+
+_encode = msgspec.msgpack.Encoder().encode
+_result = msgspec.msgpack.Decoder(Result)
+_attempt = msgspec.msgpack.Decoder(Attempt)
+
+
+class SealedPart(msgspec.Struct, frozen=True):
+    """What the journal knows of a sealed part: enough to notice that a file was changed."""
+
+    part: int
+    rows: int
+    failed: int
+    results_bytes: int
+    results_xxh3: str
+    attempts_bytes: int
+    attempts_xxh3: str
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """A result with the attempt that settled it; rows that were never sent have none."""
+
+    result: Result
+    attempt: Attempt | None
+
+
+_part = msgspec.msgpack.Decoder(SealedPart)
+
+
+class DamagedError(StoppedError):
+    """The journal holds bytes that batchkit did not write."""
+
+
+def seal_value(body: bytes) -> bytes:
+    """`body` with its checksum behind it."""
+    return body + xxhash.xxh3_64_digest(body)
+
+
+def open_value(value: bytes, place: str) -> bytes:
+    """The body of a sealed value; raises `DamagedError` if it is not what was written."""
+    body = value[:-_CHECKSUM]
+    if len(value) < _CHECKSUM or xxhash.xxh3_64_digest(body) != value[-_CHECKSUM:]:
+        raise DamagedError(f"{place}: the value does not match its checksum; the file was damaged")
+    return body
+
+
+class Journal:
+    """One run's journal. Methods block for I/O: call them from a worker thread, one at a time."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._db = connection
+
+    @classmethod
+    def create(cls, path: Path) -> Journal:
+        """A new, empty journal at `path`, which must not exist."""
+        db = _connect(f"{path.absolute().as_uri()}?mode=rwc")
+        db.execute("PRAGMA page_size = 8192")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        journal = cls(path, db)
+        with journal._transaction():
+            for statement in _SCHEMA.strip().split(";\n"):
+                db.execute(statement.removesuffix(";"))
+            db.execute(f"PRAGMA user_version = {FORMAT}")
+        return journal
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool = False) -> Journal:
+        """The journal at `path`; raises `UsageError` or `DamagedError` if it cannot be used."""
+        mode = "ro" if read_only else "rw"
+        try:
+            db = _connect(f"{path.absolute().as_uri()}?mode={mode}")
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if not read_only:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = FULL")
+        except sqlite3.DatabaseError as error:
+            raise DamagedError(f"{path}: not a readable journal: {error}") from error
+        if version > FORMAT:
+            db.close()
+            raise UsageError(
+                f"{path}: journal format {version} is newer than this batchkit reads ({FORMAT}); "
+                "use the version that wrote it"
+            )
+        return cls(path, db)
+
+    def reader(self) -> Journal:
+        """A second connection to the same file that only reads."""
+        return Journal.open(self.path, read_only=True)
+
+    def close(self) -> None:
+        self._db.close()
+
+    # -- the plan ----------------------------------------------------------------------------------
+
+    def write_blocks(self, blocks: Iterable[tuple[int, bytes]]) -> None:
+        """Add plan blocks; they count only once `finish_plan` was committed."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO block VALUES (?, ?)",
+                ((n, seal_value(body)) for n, body in blocks),
+            )
+
+    def finish_plan(self, plan: bytes, tally: bytes) -> None:
+        """Make the plan whole: from here on the run can go on without reading the input again."""
+        with self._transaction():
+            self._put("plan", plan)
+            self._put("tally", tally)
+
+    def drop_plan(self) -> None:
+        """Forget a plan that was never finished, and the bad rows found while it was made."""
+        with self._transaction():
+            self._db.execute("DELETE FROM block")
+            self._db.execute("DELETE FROM result")
+            self._db.execute("DELETE FROM meta WHERE key = 'plan'")
+
+    def block(self, number: int) -> bytes:
+        found = self._db.execute("SELECT value FROM block WHERE block = ?", (number,)).fetchone()
+        place = f"{self.path}: block {number}"
+        if found is None:
+            raise DamagedError(f"{place}: missing; the file was damaged")
+        return open_value(found[0], place)
+
+    # -- rows --------------------------------------------------------------------------------------
+
+    def commit(self, settled: Iterable[Settled], attempts: Iterable[Attempt], tally: bytes) -> None:
+        """Make a group durable: results, attempts that settled nothing, and the tally with them."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO result VALUES (?, ?, ?)", map(_result_values, settled)
+            )
+            self._db.executemany(
+                "INSERT INTO attempt VALUES (?, ?, ?)", map(_attempt_values, attempts)
+            )
+            self._put("tally", tally)
+
+    def put(self, key: str, body: bytes) -> None:
+        """Keep one value of the run under `key`."""
+        with self._transaction():
+            self._put(key, body)
+
+    def get(self, key: str) -> bytes | None:
+        found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if found is None else open_value(found[0], f"{self.path}: {key}")
+
+    def settled_rows(self) -> Iterator[int]:
+        """Rows with a result outside sealed parts."""
+        return (row for (row,) in self._db.execute("SELECT row FROM result"))
+
+    def settled(self, first: int, last: int) -> Iterator[Settled]:
+        """Results of rows in [first, last), in input order."""
+        query = "SELECT row, value, attempt FROM result WHERE row >= ? AND row < ? ORDER BY row"
+        for row, value, attempt in self._db.execute(query, (first, last)):
+            place = f"{self.path}: result of row {row}"
+            result = _decode(_result, value, place)
+            yield Settled(result, None if attempt is None else _decode(_attempt, attempt, place))
+
+    def attempts(self, first: int, last: int) -> Iterator[Attempt]:
+        """Attempts that settled nothing, of rows in [first, last), in order."""
+        query = "SELECT row, value FROM attempt WHERE row >= ? AND row < ? ORDER BY row, attempt"
+        for row, value in self._db.execute(query, (first, last)):
+            yield _decode(_attempt, value, f"{self.path}: an attempt of row {row}")
+
+    def open_attempts(self) -> Iterator[Attempt]:
+        """Attempts of rows that have not settled: what an interrupted run had begun."""
+        query = (
+            "SELECT a.row, a.value FROM attempt a LEFT JOIN result r ON r.row = a.row "
+            "WHERE r.row IS NULL ORDER BY a.row, a.attempt"
+        )
+        for row, value in self._db.execute(query):
+            yield _decode(_attempt, value, f"{self.path}: an attempt of row {row}")
+
+    # -- parts -------------------------------------------------------------------------------------
+
+    def parts(self) -> list[SealedPart]:
+        found = self._db.execute("SELECT part, value FROM part ORDER BY part")
+        return [_decode(_part, value, f"{self.path}: part {n}") for n, value in found]
+
+    def record_part(self, part: SealedPart, first: int, last: int) -> None:
+        """The part is whole on disk under its final name: it replaces its rows in the journal."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO part VALUES (?, ?)", (part.part, seal_value(_encode(part)))
+            )
+            self._db.execute("DELETE FROM result WHERE row >= ? AND row < ?", (first, last))
+            self._db.execute("DELETE FROM attempt WHERE row >= ? AND row < ?", (first, last))
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _put(self, key: str, body: bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, seal_value(body)))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_S
+    )
+
+
+def _result_values(settled: Settled) -> tuple[int, bytes, bytes | None]:
+    attempt = settled.attempt
+    return (
+        settled.result.row,
+        seal_value(_encode(settled.result)),
+        None if attempt is None else seal_value(_encode(attempt)),
+    )
+
+
+def _attempt_values(attempt: Attempt) -> tuple[int, int, bytes]:
+    return attempt.row, attempt.attempt, seal_value(_encode(attempt))
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[Any], value: bytes, place: str) -> Any:
+    try:
+        return decoder.decode(open_value(value, place))
+    except msgspec.DecodeError as error:
+        raise DamagedError(f"{place}: not what batchkit wrote: {error}") from error

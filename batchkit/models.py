@@ -1,0 +1,175 @@
+"""The model table: what each model can take, what it costs, and how many requests may be in flight.
+
+Built in for the GLM-4 family (`models.toml`); a file (`--models`) and a job's `[models]` add rows
+or override single keys of a row. Rows are decoded one by one, so that a fault names its row.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from batchkit.errors import UsageError
+
+PRICE_DECIMALS = 6  # so that one token's price is a whole number of PICO units (10^-12)
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Tier(StrEnum):
+    """An account's level at the provider; it decides how many requests may be in flight."""
+
+    V0 = "V0"
+    V1 = "V1"
+    V2 = "V2"
+    V3 = "V3"
+
+
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Money per million tokens."""
+
+    input: Decimal
+    output: Decimal
+    cached_input: Decimal | None = None  # None: as `input`
+    batch: Decimal | None = None  # through the provider's batch service; None: not offered
+    currency: str = "CNY"
+
+
+FREE = Price(Decimal(0), Decimal(0))
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One row of the table."""
+
+    name: str
+    context: Positive = 131072  # tokens, prompt and answer together
+    max_output: Positive | None = None  # tokens; None: whatever the service allows
+    concurrency: Positive | dict[Tier, Positive]  # requests in flight
+    price: Price = FREE
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
+    endpoint: str | None = None  # this model lives elsewhere
+    api_key_env: str | None = None
+
+    def slots(self, tier: Tier) -> int:
+        """Requests that may be in flight at `tier`."""
+        if isinstance(self.concurrency, int):
+            return self.concurrency
+        if tier not in self.concurrency:
+            raise UsageError(
+                f"{self.name}: no concurrency for tier {tier}; the table has "
+                f"{', '.join(self.concurrency)}"
+            )
+        return self.concurrency[tier]
+
+
+class ModelTable(Mapping[str, Model]):
+    """Models by their lower-case names."""
+
+    def __init__(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        self._rows: dict[str, dict[str, Any]] = {name: dict(row) for name, row in rows.items()}
+        self._models: dict[str, Model] = {}
+
+    def __getitem__(self, name: str) -> Model:
+        return self._models[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._models)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def extended(self, rows: Mapping[str, Any], place: str) -> ModelTable:
+        """This table with `rows` added; a row that is already there is overridden key by key."""
+        table = ModelTable(self._rows)
+        table._models = dict(self._models)
+        for given, row in rows.items():
+            name = given.lower()
+            if not isinstance(row, Mapping):
+                raise UsageError(f'{place}: models."{given}": expected a table, got {row!r}')
+            merged = table._rows.get(name, {}) | dict(row)
+            if isinstance(merged.get("price"), Mapping) and name in self._rows:
+                merged["price"] = dict(self._rows[name].get("price", {})) | dict(merged["price"])
+            table._rows[name] = merged
+            table._models[name] = _model(name, merged, f'{place}: models."{given}"')
+        return table
+
+    def as_rows(self, names: Iterator[str] | list[str] | None = None) -> dict[str, Any]:
+        """Plain values, as they stand in a TOML file: what `run.json` keeps."""
+        return {name: self._rows[name] for name in (names if names is not None else self._rows)}
+
+
+def _model(name: str, row: Mapping[str, Any], place: str) -> Model:
+    values = dict(row)
+    price = values.pop("price", None)
+    if price is not None:
+        values["price"] = _price(price, place)
+    if "concurrency" not in values:
+        raise UsageError(f"{place}: concurrency is missing; give the requests in flight it allows")
+    if not name or any(c.isspace() or not c.isprintable() for c in name):
+        raise UsageError(f"{place}: a model's name has no spaces or control characters")
+    try:
+        return msgspec.convert(values | {"name": name}, Model)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{place}: {_lower(error)}") from error
+
+
+def _price(price: Any, place: str) -> Price:
+    if not isinstance(price, Mapping):
+        raise UsageError(f"{place}: price: expected a table, got {price!r}")
+    values: dict[str, Any] = {}
+    for key, value in price.items():
+        values[key] = value if key == "currency" else _amount(value, f"{place}: price.{key}")
+    try:
+        return msgspec.convert(values, Price)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{place}: price: {_lower(error)}") from error
+
+
+def _amount(value: Any, place: str) -> Decimal:
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if isinstance(value, bool) or not amount.is_finite() or amount < 0:
+        raise UsageError(f"{place}: expected a decimal amount, got {value!r}")
+    if -int(amount.normalize().as_tuple().exponent) > PRICE_DECIMALS:
+        raise UsageError(f"{place}: {value} has more than {PRICE_DECIMALS} decimals")
+    return amount
+
+
+def _lower(error: msgspec.ValidationError) -> str:
+    text = str(error)
+    return text[:1].lower() + text[1:]
+
+
+def read_models(path: Path) -> dict[str, Any]:
+    """The `[models]` rows of a TOML file."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    try:
+        tables = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+    rows = tables.pop("models", {})
+    if tables or not isinstance(rows, dict):
+        raise UsageError(
+            f'{path}: expected tables [models."name"] only, got {next(iter(tables), "models")!r}'
+        )
+    return rows
+
+
+def builtin_models() -> ModelTable:
+    """The table that ships with the package."""
+    text = (files("batchkit") / "models.toml").read_text(encoding="utf-8")
+    rows = tomllib.loads(text, parse_float=Decimal)["models"]
+    return ModelTable({}).extended(rows, "models.toml")

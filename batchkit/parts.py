@@ -1,0 +1,274 @@
+"""Sealed parts: Arrow or Parquet files of results and attempts, whole once they have their names.
+
+Order of sealing ("new truth first, then drop the old"): write `.tmp`, fsync, rename, fsync the
+folder, and only then may the journal record the part and drop its rows. A part that opens proves
+nothing (pyarrow's writers leave a valid footer behind on the way out of an exception); its size and
+hash in the journal do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from batchkit.accounting import to_decimal
+from batchkit.folder import fsync_folder
+from batchkit.journal import SealedPart, Settled
+from batchkit.records import Attempt, Result, Usage
+from batchkit.spec import Format
+
+_BATCH_BYTES = 16 << 20  # text in one record batch: bounds memory whatever the answers' length
+_MONEY = pa.decimal128(24, 12)
+_TIME = pa.timestamp("us", tz="UTC")
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column whose values come from the user's data: how it is named, typed and built."""
+
+    name: str
+    type: Any  # pyarrow.DataType
+    build: Callable[[Sequence[Settled]], Any]  # rows -> pyarrow.Array of `type`
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """What every part of one run has in common."""
+
+    folder: Path
+    format: Format
+    output: Column | None
+    keep: tuple[Column, ...]
+    metadata: dict[bytes | str, bytes | str]
+
+    def results_path(self, part: int) -> Path:
+        return self.folder / "results" / f"part-{part:05}.{self.format}"
+
+    def attempts_path(self, part: int) -> Path:
+        return self.folder / "attempts" / f"part-{part:05}.{self.format}"
+
+
+def results_schema(layout: Layout) -> pa.Schema:
+    """Columns of `results/`, flat, units in the names."""
+    fields: list[tuple[str, pa.DataType]] = [
+        ("row", pa.int64()),
+        ("custom_id", pa.string()),
+        ("model", pa.string()),
+        ("status", pa.string()),
+        ("content", pa.large_string()),
+        ("finish_reason", pa.string()),
+        ("tool_calls", pa.large_string()),
+        *([(layout.output.name, layout.output.type)] if layout.output else []),
+        ("prompt_tokens", pa.int64()),
+        ("cached_tokens", pa.int64()),
+        ("completion_tokens", pa.int64()),
+        ("total_tokens", pa.int64()),
+        ("cost", _MONEY),
+        ("currency", pa.string()),
+        ("attempts", pa.int32()),
+        ("latency_s", pa.float64()),
+        ("total_s", pa.float64()),
+        ("finished_at", _TIME),
+        ("error_kind", pa.string()),
+        ("error_code", pa.string()),
+        ("error_message", pa.string()),
+        ("http_status", pa.int32()),
+        ("response_id", pa.string()),
+        ("response_model", pa.string()),
+        ("metadata", pa.large_string()),
+        *((column.name, column.type) for column in layout.keep),
+    ]
+    return pa.schema(fields, metadata=layout.metadata)
+
+
+def attempts_schema(layout: Layout) -> pa.Schema:
+    """Columns of `attempts/`: one row per HTTP exchange."""
+    fields: list[tuple[str, pa.DataType]] = [
+        ("row", pa.int64()),
+        ("custom_id", pa.string()),
+        ("attempt", pa.int32()),
+        ("model", pa.string()),
+        ("started_at", _TIME),
+        ("latency_s", pa.float64()),
+        ("in_flight", pa.int32()),
+        ("limit", pa.int32()),
+        ("http_status", pa.int32()),
+        ("error_kind", pa.string()),
+        ("error_code", pa.string()),
+        ("retry_after_s", pa.float64()),
+        ("wait_s", pa.float64()),
+        ("prompt_tokens", pa.int64()),
+        ("cached_tokens", pa.int64()),
+        ("completion_tokens", pa.int64()),
+        ("cost", _MONEY),
+        ("billing", pa.string()),
+        ("cost_bound", _MONEY),
+    ]
+    return pa.schema(fields, metadata=layout.metadata)
+
+
+def reserved_columns() -> frozenset[str]:
+    """Names that a kept column cannot have."""
+    bare = Layout(Path(), Format.ARROW, None, (), {})
+    return frozenset((*results_schema(bare).names, "output"))
+
+
+def seal(
+    layout: Layout, number: int, settled: Iterable[Settled], attempts: Iterable[Attempt]
+) -> SealedPart:
+    """Write both files of part `number`; afterwards they are durable under their final names.
+
+    `settled` and `attempts` (those that settled nothing) come in input order.
+    """
+    rows = failed = 0
+    merged: list[Attempt] = []
+    waiting = iter(attempts)
+    earlier = next(waiting, None)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        nonlocal rows, failed, earlier
+        for group in _grouped(settled):
+            for one in group:
+                rows += 1
+                failed += one.result.status == "failed"
+                while earlier is not None and earlier.row <= one.result.row:
+                    merged.append(earlier)
+                    earlier = next(waiting, None)
+                if one.attempt is not None:
+                    merged.append(one.attempt)
+            yield results_batch(layout, group)
+
+    results = layout.results_path(number)
+    _write(results, results_schema(layout), batches(), layout.format)
+    assert earlier is None, f"part {number}: an attempt of row {earlier.row} has no result"
+    trail = layout.attempts_path(number)
+    _write(trail, attempts_schema(layout), [attempts_batch(layout, merged)], layout.format)
+    return SealedPart(
+        part=number,
+        rows=rows,
+        failed=failed,
+        results_bytes=results.stat().st_size,
+        results_xxh3=file_hash(results),
+        attempts_bytes=trail.stat().st_size,
+        attempts_xxh3=file_hash(trail),
+    )
+
+
+def file_hash(path: Path) -> str:
+    """xxh3_128 of the file's bytes, in hex."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _write(
+    path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], format_: Format
+) -> None:
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_suffix(path.suffix + ".tmp")
+    with unfinished.open("wb") as file:
+        with _writer(file, schema, format_) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    fsync_folder(path.parent)
+
+
+def _writer(file: Any, schema: pa.Schema, format_: Format) -> Any:
+    if format_ is Format.PARQUET:
+        return pq.ParquetWriter(file, schema, compression="zstd")
+    return pa.ipc.new_file(file, schema, options=pa.ipc.IpcWriteOptions(compression="zstd"))
+
+
+def _grouped(settled: Iterable[Settled]) -> Iterator[list[Settled]]:
+    group: list[Settled] = []
+    held = 0
+    for one in settled:
+        group.append(one)
+        held += len(one.result.content or "") + len(one.result.metadata or "")
+        if held >= _BATCH_BYTES:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
+
+
+def results_batch(layout: Layout, settled: Sequence[Settled]) -> pa.RecordBatch:
+    """Results as a record batch of `results_schema`."""
+    results = [one.result for one in settled]
+    columns: dict[str, Any] = {
+        name: [getattr(result, name) for result in results]
+        for name in Result.__struct_fields__
+        if name not in {"usage", "cost", "finished_at", "keep", "output"}
+    }
+    columns |= _token_columns([result.usage for result in results])
+    columns["total_tokens"] = [r.usage.prompt + r.usage.completion for r in results]
+    columns["cost"] = _money([result.cost for result in results])
+    columns["finished_at"] = _times([result.finished_at for result in results])
+    for column in (*((layout.output,) if layout.output else ()), *layout.keep):
+        columns[column.name] = column.build(settled)
+    return _batch(columns, results_schema(layout))
+
+
+def attempts_batch(layout: Layout, attempts: Sequence[Attempt]) -> pa.RecordBatch:
+    """Attempts as a record batch of `attempts_schema`."""
+    columns: dict[str, Any] = {
+        name: [getattr(attempt, name) for attempt in attempts]
+        for name in Attempt.__struct_fields__
+        if name not in {"usage", "cost", "started_at", "bound"}
+    }
+    columns |= _token_columns([attempt.usage for attempt in attempts])
+    columns["cost"] = _money([attempt.cost for attempt in attempts])
+    columns["cost_bound"] = _money([attempt.bound for attempt in attempts])
+    columns["started_at"] = _times([attempt.started_at for attempt in attempts])
+    return _batch(columns, attempts_schema(layout))
+
+
+def _batch(columns: dict[str, Any], schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [
+        columns[field.name]
+        if isinstance(columns[field.name], pa.Array)
+        else _array(columns[field.name], field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _array(values: list[Any], type_: pa.DataType) -> pa.Array[Any]:
+    if pa.types.is_string(type_) or pa.types.is_large_string(type_):
+        try:
+            return pa.array(values, type_)
+        except UnicodeEncodeError:  # a lone surrogate in an answer; Arrow strings are UTF-8
+            return pa.array([_utf8(value) for value in values], type_)
+    return pa.array(values, type_)
+
+
+def _utf8(value: str | None) -> str | None:
+    return None if value is None else value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _token_columns(usages: list[Usage]) -> dict[str, list[int]]:
+    return {
+        "prompt_tokens": [usage.prompt for usage in usages],
+        "cached_tokens": [usage.cached for usage in usages],
+        "completion_tokens": [usage.completion for usage in usages],
+    }
+
+
+def _money(amounts: list[int]) -> pa.Array[Any]:
+    free = Decimal(0)
+    return pa.array([to_decimal(amount) if amount else free for amount in amounts], _MONEY)
+
+
+def _times(seconds: list[float]) -> pa.Array[Any]:
+    return pa.array([round(second * 1e6) for second in seconds], pa.int64()).cast(_TIME)

@@ -1,0 +1,207 @@
+"""The plan: one fixed-width entry per row, made in one pass over the input before anything is sent.
+
+An entry knows the row's identity (a digest of its id), what it asks (a digest of the rendered
+request), where it stands in the file and which model it goes to; so feeders read only their own
+rows, a changed row is noticed, and memory does not grow with the input. Entries live in the
+journal, `BLOCK_ROWS` to a block.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from batchkit.errors import UsageError
+from batchkit.records import Request
+
+BLOCK_ROWS = 4096
+SHOWN_FAULTS = 20  # as many as a screen takes; the rest is counted
+_ENTRY = struct.Struct("<QQQIHH")
+_BITS_MOST = 1 << 28  # 32 MiB: at 10,000,000 ids 2 % are looked at a second time
+_SMALLEST_ROW = 32  # bytes; a row has at least an id or a prompt around JSON's own characters
+
+
+class Entry(NamedTuple):
+    """What the plan knows of one row."""
+
+    id_digest: int  # xxh3_64 of custom_id
+    digest: int  # xxh3_64 of what is asked
+    offset: int  # bytes into the uncompressed input; 0 in columnar files
+    prompt_tokens: int  # estimated
+    model: int  # index into `Plan.models`
+    invalid: int  # 1: the row cannot be sent
+
+
+class ModelShare(msgspec.Struct):
+    """What one model has to do."""
+
+    rows: int = 0
+    prompt_tokens: int = 0
+
+
+class Plan(msgspec.Struct):
+    """The input as it was planned; kept in the journal."""
+
+    rows: int
+    invalid: int
+    models: list[str]
+    shares: list[ModelShare]
+    asks: dict[str, Any]  # what decides the rendered requests, see `Spec.asks`
+    input: dict[str, Any]  # path, size, mtime_ns, xxh3
+    limit: int | None
+    part_rows: int
+    format: str  # of the parts
+    keep: str  # the kept columns' types, see `sources.keep`
+
+    def share(self, model: str) -> ModelShare:
+        return self.shares[self.models.index(model)]
+
+
+class Fault(NamedTuple):
+    """A row that cannot be sent: where it stands and why."""
+
+    row: int
+    custom_id: str
+    place: str
+    reason: str
+
+
+class Planned(NamedTuple):
+    """One row of the input as the planner sees it: a request or a fault."""
+
+    row: int
+    offset: int
+    request: Request | None
+    fault: Fault | None
+
+
+class BlockStore(Protocol):
+    """Where blocks are kept (the journal)."""
+
+    def write_blocks(self, blocks: Iterable[tuple[int, bytes]]) -> None: ...
+    def block(self, number: int) -> bytes: ...
+
+
+class InvalidInputError(UsageError):
+    """Rows that cannot be sent; the message has a line for each, up to a screenful."""
+
+    def __init__(self, faults: list[Fault], count: int, rows: int) -> None:
+        lines = [f"{fault.place}: {fault.reason}" for fault in faults]
+        if count > len(lines):
+            lines.append(f"… and {count - len(lines):,} more")
+        lines.append(
+            f"{count:,} of {rows:,} rows cannot be sent; mend them, or run with --skip-invalid"
+        )
+        super().__init__("\n".join(lines))
+        self.count = count
+
+
+class RepeatedIds:
+    """Finds ids that may occur twice, in memory that does not grow with their number.
+
+    One bit per hash bucket tells which ids to look at again (Bloom, "Space/Time Trade-offs in Hash
+    Coding", CACM 1970, with one hash function).
+    """
+
+    def __init__(self, input_bytes: int) -> None:
+        rows = max(input_bytes // _SMALLEST_ROW, 1)
+        size = min(_BITS_MOST, 1 << max(13, (16 * rows).bit_length()))
+        self._mask = size - 1
+        self._seen = bytearray(size >> 3)
+        self._suspects: set[int] = set()
+
+    def add(self, id_digest: int) -> None:
+        bucket = id_digest & self._mask
+        bit = 1 << (bucket & 7)
+        if self._seen[bucket >> 3] & bit:
+            self._suspects.add(id_digest)
+        else:
+            self._seen[bucket >> 3] |= bit
+
+    def rows(self, entries: Iterable[Entry]) -> dict[int, list[int]]:
+        """Digests that occur more than once among `entries`, each with its rows in order."""
+        if not self._suspects:
+            return {}
+        found: dict[int, list[int]] = {}
+        for row, entry in enumerate(entries):
+            if entry.id_digest in self._suspects:
+                found.setdefault(entry.id_digest, []).append(row)
+        return {digest: rows for digest, rows in found.items() if len(rows) > 1}
+
+
+def read_entries(store: BlockStore, rows: int, start: int = 0) -> Iterator[Entry]:
+    """Entries of rows from `start` on, in order."""
+    for number in range(start // BLOCK_ROWS, -(-rows // BLOCK_ROWS)):
+        entries = block_entries(store.block(number))
+        skipped = max(0, start - number * BLOCK_ROWS)
+        yield from entries[skipped:] if skipped else entries
+
+
+def block_entries(block: bytes) -> list[Entry]:
+    return [Entry._make(values) for values in _ENTRY.iter_unpack(block)]
+
+
+class PlanWriter:
+    """Packs entries into blocks and counts what each model has to do."""
+
+    def __init__(self, store: BlockStore, *, digests: Callable[[Request], tuple[int, int]]) -> None:
+        self._store = store
+        self._digests = digests
+        self._block = bytearray()
+        self._number = 0
+        self._models: dict[str, int] = {}
+        self.models: list[str] = []
+        self.shares: list[ModelShare] = []
+        self.rows = 0
+        self.invalid = 0
+
+    def add(self, planned: Planned) -> int | None:
+        """Add the next row; the digest of its id, or None if it is invalid."""
+        request = planned.request
+        if request is None:
+            self.invalid += 1
+            entry = Entry(0, 0, planned.offset, 0, 0, 1)
+        else:
+            model = self._model(request.model)
+            share = self.shares[model]
+            share.rows += 1
+            share.prompt_tokens += request.prompt_tokens
+            id_digest, digest = self._digests(request)
+            entry = Entry(id_digest, digest, planned.offset, request.prompt_tokens, model, 0)
+        self._block += _ENTRY.pack(*entry)
+        self.rows += 1
+        if self.rows % BLOCK_ROWS == 0:
+            self._flush()
+        return None if request is None else entry.id_digest
+
+    def finish(self) -> None:
+        if self._block:
+            self._flush()
+
+    def invalidate(self, row: int) -> None:
+        """Mark a row that was planned as one that cannot be sent."""
+        number, index = divmod(row, BLOCK_ROWS)
+        block = bytearray(self._store.block(number))
+        entry = Entry._make(_ENTRY.unpack_from(block, index * _ENTRY.size))
+        _ENTRY.pack_into(block, index * _ENTRY.size, *entry._replace(invalid=1))
+        self._store.write_blocks([(number, bytes(block))])
+        share = self.shares[entry.model]
+        share.rows -= 1
+        share.prompt_tokens -= entry.prompt_tokens
+        self.invalid += 1
+
+    def _flush(self) -> None:
+        self._store.write_blocks([(self._number, bytes(self._block))])
+        self._block.clear()
+        self._number += 1
+
+    def _model(self, name: str) -> int:
+        index = self._models.get(name)
+        if index is None:
+            index = self._models[name] = len(self.models)
+            self.models.append(name)
+            self.shares.append(ModelShare())
+        return index

@@ -1,0 +1,111 @@
+"""The one pass over the input before anything is sent: every row checked, planned and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Protocol
+
+from batchkit.plan import (
+    SHOWN_FAULTS,
+    BlockStore,
+    Fault,
+    InvalidInputError,
+    Planned,
+    PlanWriter,
+    RepeatedIds,
+    read_entries,
+)
+from batchkit.records import Request
+from batchkit.requests import RowError, custom_id_of, digest, id_digest
+from batchkit.sources import Raw, Source
+
+REPORT_EVERY = 10_000  # rows between two calls of `report`
+
+
+class Builder(Protocol):
+    """Turns a row into the request that will be sent; raises `RowError`."""
+
+    def build(self, raw: Raw) -> Request: ...
+
+
+def scan(
+    source: Source,
+    builder: Builder,
+    store: BlockStore,
+    *,
+    limit: int | None = None,
+    on_fault: Callable[[Fault], None] | None = None,
+    observe: Callable[[Raw], None] | None = None,
+    report: Callable[[int], None] = lambda _rows: None,
+) -> PlanWriter:
+    """Check and plan every row; raises `InvalidInputError` if rows cannot be sent.
+
+    With `on_fault` such rows are reported to it and marked in the plan instead.
+    """
+    writer = PlanWriter(
+        store, digests=lambda request: (id_digest(request.custom_id), digest(request))
+    )
+    repeated = RepeatedIds(source.fingerprint()["size"])
+    shown: list[Fault] = []
+    for planned in islice(_planned(source, builder, observe), limit):
+        planned_id = writer.add(planned)
+        if planned_id is not None:
+            repeated.add(planned_id)
+        elif planned.fault is not None:
+            _tell(planned.fault, shown, on_fault)
+        if writer.rows % REPORT_EVERY == 0:
+            report(writer.rows)
+    writer.finish()
+    for fault in _repeats(source, builder, repeated.rows(read_entries(store, writer.rows))):
+        writer.invalidate(fault.row)
+        _tell(fault, shown, on_fault)
+    if writer.invalid and on_fault is None:
+        raise InvalidInputError(sorted(shown), writer.invalid, writer.rows)
+    return writer
+
+
+def _tell(fault: Fault, shown: list[Fault], on_fault: Callable[[Fault], None] | None) -> None:
+    if on_fault is not None:
+        on_fault(fault)
+    elif len(shown) < SHOWN_FAULTS:
+        shown.append(fault)
+
+
+def _planned(
+    source: Source, builder: Builder, observe: Callable[[Raw], None] | None
+) -> Iterator[Planned]:
+    for raw in source.scan():
+        try:
+            request = builder.build(raw)
+        except RowError as error:
+            fault = Fault(raw.row, custom_id_of(raw), source.place(raw), str(error))
+            yield Planned(raw.row, raw.offset, None, fault)
+            continue
+        if observe is not None:
+            observe(raw)
+        yield Planned(raw.row, raw.offset, request, None)
+
+
+def _repeats(source: Source, builder: Builder, suspects: dict[int, list[int]]) -> list[Fault]:
+    """A fault for every row whose id an earlier row has; reads the input again, only if it must."""
+    if not suspects:
+        return []
+    rows = {row for positions in suspects.values() for row in positions}
+    last = max(rows)
+    first_place: dict[str, str] = {}
+    faults: list[Fault] = []
+    for raw in source.scan():
+        if raw.row in rows:
+            custom_id = builder.build(raw).custom_id
+            place = source.place(raw)
+            if custom_id in first_place:
+                where = first_place[custom_id].rpartition(":")[2]
+                on = f"on line {where}" if where.isdecimal() else f"in {where}"
+                reason = f"custom_id {custom_id!r} was used before, {on}; ids must be unique"
+                faults.append(Fault(raw.row, custom_id, place, reason))
+            else:
+                first_place[custom_id] = place
+        if raw.row >= last:
+            break
+    return faults

@@ -1,0 +1,1 @@
+"""Chat-completion services: the codec, the transport below it, the provider above both."""

@@ -1,0 +1,44 @@
+"""A budget that is never exceeded: money is reserved before a request is sent, settled after.
+
+What is reserved is the most that an attempt can cost, so the sum of what was spent, what may have
+been billed without an answer, and what is in flight stays within the budget at every moment.
+"""
+
+from __future__ import annotations
+
+import anyio
+
+
+class OverBudgetError(Exception):
+    """The rest of the budget does not cover another attempt."""
+
+
+class Purse:
+    """One run's budget; amounts are in PICO."""
+
+    def __init__(self, budget: int, spent: int) -> None:
+        """`spent` is what earlier starts spent, or may have spent."""
+        self.budget = budget
+        self.spent = spent
+        self.reserved = 0
+        self._changed = anyio.Event()
+
+    async def reserve(self, amount: int) -> None:
+        """Set `amount` aside, waiting for attempts in flight to settle if they must.
+
+        Raises `OverBudgetError` when it does not fit and nothing in flight could still make room.
+        """
+        while self.spent + self.reserved + amount > self.budget:
+            if self.reserved == 0:
+                raise OverBudgetError
+            if self._changed.is_set():
+                self._changed = anyio.Event()
+            await self._changed.wait()
+        self.reserved += amount
+
+    def settle(self, reserved: int, spent: int) -> None:
+        """Give back what `reserve` set aside; `spent` of it is gone."""
+        self.reserved -= reserved
+        self.spent += spent
+        assert self.reserved >= 0
+        self._changed.set()

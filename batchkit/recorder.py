@@ -1,0 +1,202 @@
+"""The one task that makes results durable: takes what is ready, commits it as a group, counts it.
+
+Rules:
+
+1. Nothing is counted, shown or dropped before the commit that holds it has returned.
+2. Workers never wait for a commit, only for room: the backlog is bounded.
+3. A part is sealed when its last row is durable; the journal keeps the part's rows until then.
+4. If a write fails, what arrived stays in memory, sending stops, and the write is tried again until
+   it succeeds or `give_up` says so.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from batchkit.journal import Journal, SealedPart, Settled
+from batchkit.records import Attempt
+from batchkit.rows import SettledRows
+from batchkit.stopping import Cause, Stopper, StopReason
+from batchkit.tally import Tally, decode_tally, encode_tally
+
+GROUP_MOST = 1024  # rows of one commit; beyond some hundreds fsync no longer dominates
+LINGER_S = (
+    0.002  # what a group waits for company; it bounds what a kill can repeat beyond the slots
+)
+_TRY_AGAIN_S = 1.0
+
+WriteError = (OSError, sqlite3.Error)
+
+
+class Recorder:
+    """Owns the journal's writing connection and the tally."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        tally: Tally,
+        rows: SettledRows,
+        *,
+        seal: Callable[[int], SealedPart],
+        currency: Callable[[str], str],
+        stopper: Stopper,
+        backlog: int,
+    ) -> None:
+        self.tally = tally  # of what is durable
+        self._draft = decode_tally(encode_tally(tally))
+        self._journal = journal
+        self._rows = rows
+        self._seal = seal
+        self._currency = currency
+        self._stopper = stopper
+        self._backlog = backlog
+        self._queue: deque[Settled | Attempt] = deque()
+        self._to_seal: deque[int] = deque()
+        self._wake = anyio.Event()
+        self._room = anyio.Event()
+        self._seal_wake = anyio.Event()
+        self._writing = anyio.Lock()
+        self._closed = False
+        self._done = anyio.Event()
+        self.give_up = False  # stop trying to write what the disk refuses
+        self.before_commit: Callable[[Tally], None] = lambda _tally: None
+
+    # -- for workers -------------------------------------------------------------------------------
+
+    def put(self, record: Settled | Attempt) -> None:
+        """Hand over a result or an attempt; never waits."""
+        self._queue.append(record)
+        self._wake.set()
+
+    async def wait_room(self) -> None:
+        """Wait until the backlog is below its bound."""
+        while len(self._queue) >= self._backlog:
+            self._room = anyio.Event()
+            await self._room.wait()
+
+    @property
+    def backlog(self) -> int:
+        return len(self._queue)
+
+    # -- for the scheduler -------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Nothing more will come; `run` ends when everything is committed and sealed."""
+        self._closed = True
+        self._wake.set()
+        self._seal_wake.set()
+
+    async def run(self) -> None:
+        """Commit groups and seal parts until closed and empty."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._seal_parts, name="sealer")
+            await self._commit_groups()
+            self._seal_wake.set()
+        self._done.set()
+
+    async def wait_done(self) -> None:
+        """Wait until `run` has ended."""
+        await self._done.wait()
+
+    def seal_later(self, part: int) -> None:
+        """Seal a part whose rows are all durable."""
+        self._to_seal.append(part)
+        self._seal_wake.set()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    async def _commit_groups(self) -> None:
+        while True:
+            if not self._queue:
+                if self._closed:
+                    return
+                self._wake = anyio.Event()
+                await self._wake.wait()
+            if not self._closed and len(self._queue) < GROUP_MOST:
+                await anyio.sleep(LINGER_S)
+            group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP_MOST))]
+            if not group:
+                continue
+            self._room.set()
+            if not await self._commit(group):
+                return
+
+    async def _commit(self, group: list[Settled | Attempt]) -> bool:
+        settled = [record for record in group if isinstance(record, Settled)]
+        attempts = [record for record in group if isinstance(record, Attempt)]
+        self._count(settled, attempts)
+        self.before_commit(self._draft)
+        blob = encode_tally(self._draft)
+        while not await self._write(lambda: self._journal.commit(settled, attempts, blob)):
+            if self.give_up:
+                return False
+        self.tally = decode_tally(blob)
+        for record in settled:
+            part = self._rows.add(record.result.row)
+            if part is not None:
+                self.seal_later(part)
+        return True
+
+    def _count(self, settled: list[Settled], attempts: list[Attempt]) -> None:
+        draft, currency = self._draft, self._currency
+        for attempt in attempts:
+            draft.of(attempt.model, currency(attempt.model)).add_attempt(attempt)
+        for record in settled:
+            tally = draft.of(record.result.model, currency(record.result.model))
+            if record.attempt is not None:
+                tally.add_attempt(record.attempt)
+            tally.add_result(record.result)
+
+    async def _seal_parts(self) -> None:
+        while True:
+            while self._to_seal:
+                if not await self._seal_one(self._to_seal.popleft()) and self.give_up:
+                    return
+            if self._closed and not self._queue and not self._to_seal:
+                return
+            self._seal_wake = anyio.Event()
+            await self._seal_wake.wait()
+
+    async def _seal_one(self, number: int) -> bool:
+        sealed: list[SealedPart] = []
+        rows = self._rows.part(number)
+        while not await self._write(lambda: sealed.append(self._seal(number)), lock=False):
+            if self.give_up:
+                return False
+        part = sealed[-1]
+        assert part.rows == len(rows), f"part {number} has {part.rows} of {len(rows)} rows"
+        while not await self._write(lambda: self._journal.record_part(part, rows.start, rows.stop)):
+            if self.give_up:
+                return False
+        return True
+
+    async def _write(self, write: Callable[[], None], *, lock: bool = True) -> bool:
+        """Run `write` in a thread; False, and the run begins to stop, if the disk refuses it."""
+        try:
+            if lock:
+                async with self._writing:
+                    await anyio.to_thread.run_sync(write)
+            else:
+                await anyio.to_thread.run_sync(write)
+        except WriteError as error:
+            self._stopper.stop(StopReason(Cause.DISK, _disk_trouble(error)))
+            if not self.give_up:
+                await anyio.sleep(_TRY_AGAIN_S)
+            return False
+        return True
+
+    async def save(self, key: str, value: msgspec.Struct) -> None:
+        """Keep a small value of the run in the journal."""
+        body = msgspec.msgpack.encode(value)
+        await self._write(lambda: self._journal.put(key, body))
+
+
+def _disk_trouble(error: Exception) -> str:
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"the run's folder cannot be written: {words.lower()}; make room and run again"

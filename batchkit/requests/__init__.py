@@ -1,0 +1,9 @@
+"""Rows as requests: what a row asks for, checked against what the model and its provider take."""
+
+from __future__ import annotations
+
+from batchkit.requests.builder import RequestBuilder, custom_id_of
+from batchkit.requests.identity import digest, id_digest
+from batchkit.template import RowError
+
+__all__ = ["RequestBuilder", "RowError", "custom_id_of", "digest", "id_digest"]

@@ -1,0 +1,77 @@
+"""Which rows have settled and which parts are therefore complete: a bitmap and a count per part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+class SettledRows:
+    """Settled rows of an input of `rows` rows, cut into parts of `part_rows` rows each.
+
+    One bit a row, one integer a part: 1.3 MB at 10,000,000 rows.
+    """
+
+    __slots__ = ("_bits", "_open", "count", "part_rows", "rows")
+
+    def __init__(self, rows: int, part_rows: int) -> None:
+        self.rows = rows
+        self.part_rows = part_rows
+        self.count = 0
+        self._bits = bytearray(-(-rows // 8))
+        self._open = [len(self.part(n)) for n in range(-(-rows // part_rows))]
+
+    def __contains__(self, row: int) -> bool:
+        return bool(self._bits[row >> 3] & (1 << (row & 7)))
+
+    def has_all(self, rows: range) -> bool:
+        """Whether every one of `rows` has settled."""
+        whole = range(-(-rows.start // 8), rows.stop // 8)
+        if not whole:
+            return all(row in self for row in rows)
+        if self._bits[whole.start : whole.stop] != b"\xff" * len(whole):
+            return False
+        edges = [*range(rows.start, whole.start * 8), *range(whole.stop * 8, rows.stop)]
+        return all(row in self for row in edges)
+
+    @property
+    def parts(self) -> int:
+        """How many parts the finished run has."""
+        return len(self._open)
+
+    def part(self, number: int) -> range:
+        """The rows of part `number`."""
+        first = number * self.part_rows
+        return range(first, min(first + self.part_rows, self.rows))
+
+    def add(self, row: int) -> int | None:
+        """Settle `row`, which must be open; the number of its part if that is now complete."""
+        assert row not in self, f"row {row} settled twice"
+        self._bits[row >> 3] |= 1 << (row & 7)
+        self.count += 1
+        part = row // self.part_rows
+        self._open[part] -= 1
+        return part if self._open[part] == 0 else None
+
+    def add_part(self, number: int) -> None:
+        """Settle every row of part `number`, of which none may have settled before."""
+        rows = self.part(number)
+        assert self._open[number] == len(rows), f"part {number} has settled rows"
+        first_whole, last_whole = -(-rows.start // 8), rows.stop // 8
+        if first_whole < last_whole:
+            self._bits[first_whole:last_whole] = b"\xff" * (last_whole - first_whole)
+            edges = [*range(rows.start, first_whole * 8), *range(last_whole * 8, rows.stop)]
+        else:
+            edges = list(rows)
+        for row in edges:
+            self._bits[row >> 3] |= 1 << (row & 7)
+        self._open[number] = 0
+        self.count += len(rows)
+
+    def is_complete(self, number: int) -> bool:
+        return self._open[number] == 0
+
+    def missing(self) -> Iterator[int]:
+        """Rows that have not settled, in order."""
+        for number, still_open in enumerate(self._open):
+            if still_open:
+                yield from (row for row in self.part(number) if row not in self)

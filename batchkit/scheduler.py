@@ -1,0 +1,81 @@
+"""Keeps every model busy until its rows have settled or something says stop.
+
+For each model a feeder, a feed and a pool, independent of the others; one recorder for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from batchkit.errors import BatchkitError
+from batchkit.feed import Feed
+from batchkit.feeder import Feeder
+from batchkit.pool import Fed, Pool
+from batchkit.recorder import Recorder
+from batchkit.stopping import Cause, Stopper, StopReason
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """One model's way through the run."""
+
+    pool: Pool
+    feed: Feed[Fed]
+    feeder: Feeder
+    stopper: Stopper
+    workers: int
+
+
+class Scheduler:
+    """Runs the lanes to the end, or to a stop."""
+
+    def __init__(
+        self, lanes: Sequence[Lane], recorder: Recorder, stopper: Stopper, *, drain_s: float
+    ) -> None:
+        self._lanes = lanes
+        self._recorder = recorder
+        self._stopper = stopper
+        self._drain_s = drain_s
+        self._work = anyio.CancelScope()
+        self._feeding = anyio.CapacityLimiter(max(1, len(lanes)))
+
+    async def run(self) -> None:
+        """Return when every row has settled, or after a stop when nothing is in flight any more."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._recorder.run, name="recorder")
+            group.start_soon(self._bound_drain, name="drain")
+            with self._work:
+                async with anyio.create_task_group() as work:
+                    for lane in self._lanes:
+                        work.start_soon(self._feed, lane, name=f"feeder {lane.pool.model.name}")
+                        work.start_soon(
+                            lane.pool.run, lane.workers, name=f"pool {lane.pool.model.name}"
+                        )
+            self._recorder.close()
+            await self._recorder.wait_done()
+            group.cancel_scope.cancel()
+
+    def cancel(self) -> None:
+        """Break off what is in flight; what arrived is still committed."""
+        self._work.cancel()
+
+    async def _bound_drain(self) -> None:
+        await self._stopper.wait()
+        await anyio.sleep(self._drain_s)
+        self.cancel()
+        self._recorder.give_up = True
+
+    async def _feed(self, lane: Lane) -> None:
+        try:
+            while not lane.stopper.is_stopping:
+                chunk = await anyio.to_thread.run_sync(lane.feeder.chunk, limiter=self._feeding)
+                if not chunk or lane.stopper.is_stopping:
+                    break
+                await lane.feed.put(chunk)
+        except BatchkitError as error:  # the input changed under us, or the journal is damaged
+            self._stopper.stop(StopReason(Cause.FATAL, str(error)))
+        finally:
+            lane.feed.close()

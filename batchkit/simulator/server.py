@@ -1,0 +1,207 @@
+"""The simulated service over HTTP/1.1: paths, starting and stopping.
+
+- `/api/paas/v4/chat/completions` and `…/models`: the provider's form
+- `/v1/chat/completions` and `/v1/models`: the same, with errors as OpenAI's API sends them
+- `/_stats`, `/_seen`, `/_control`: counts, answers per request, live changes; for tests
+
+A client that disconnects frees its slot at once: its handler is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import resource
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import anyio
+import anyio.from_thread
+import msgspec
+from aiohttp import web
+
+from batchkit.errors import UsageError
+from batchkit.models import Model
+from batchkit.simulator import wire
+from batchkit.simulator.options import SimulatorOptions
+from batchkit.simulator.provider_errors import ErrorAnswer
+from batchkit.simulator.responses import error_response, json_response, respond
+from batchkit.simulator.service import Service
+from batchkit.simulator.wire import Dialect
+
+PREFIXES = {Dialect.GLM: "/api/paas/v4", Dialect.OPENAI: "/v1"}
+BACKLOG = 4096  # connections that wait to be accepted: all slots of the largest model at once
+MOST_BYTES = 64 << 20  # of one request
+_LISTED = ["glm-4.5", "glm-4.5-air", "glm-4.6"]  # the provider lists no model of the GLM-4 family
+_DESCRIPTORS = 65536
+
+_Route = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A service that listens."""
+
+    origin: str  # http://127.0.0.1:PORT
+    service: Service
+
+    @property
+    def url(self) -> str:
+        """The endpoint in the provider's form: what stands before `/chat/completions`."""
+        return self.origin + PREFIXES[Dialect.GLM]
+
+    @property
+    def openai_url(self) -> str:
+        """The endpoint in OpenAI's form."""
+        return self.origin + PREFIXES[Dialect.OPENAI]
+
+
+class _Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    limits: dict[str, int] = {}
+    arrears: bool | None = None
+    faults: dict[str, float] | None = None
+
+
+class _Http:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._options = service.options
+        self._served: WeakKeyDictionary[asyncio.Transport, int] = WeakKeyDictionary()
+        self._routes: dict[tuple[str, str], _Route] = {
+            ("GET", "/_stats"): self._stats,
+            ("GET", "/_seen"): self._seen,
+            ("POST", "/_control"): self._control,
+            ("POST", "/api/paas/v4/chat/completions"): self._glm_chat,
+            ("POST", "/v1/chat/completions"): self._openai_chat,
+            ("GET", "/api/paas/v4/models"): self._glm_models,
+            ("GET", "/v1/models"): self._openai_models,
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        route = self._routes.get((request.method, request.path))
+        transport = request.transport
+        response = web.Response(status=404) if route is None else await route(request)
+        most = self._options.requests_per_connection
+        if most is not None and transport is not None:
+            served = self._served[transport] = self._served.get(transport, 0) + 1
+            if served >= most:
+                response.force_close()
+        return response
+
+    async def _glm_chat(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await self._chat(request, Dialect.GLM)
+
+    async def _openai_chat(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await self._chat(request, Dialect.OPENAI)
+
+    async def _glm_models(self, _: web.BaseRequest) -> web.StreamResponse:
+        return json_response(wire.model_list(_LISTED))
+
+    async def _openai_models(self, _: web.BaseRequest) -> web.StreamResponse:
+        return json_response(wire.model_list(list(self._service.table)))
+
+    async def _stats(self, _: web.BaseRequest) -> web.StreamResponse:
+        return json_response(msgspec.json.encode(self._service.stats))
+
+    async def _seen(self, _: web.BaseRequest) -> web.StreamResponse:
+        return json_response(msgspec.json.encode(self._service.seen))
+
+    async def _control(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            control = msgspec.json.decode(await request.read(), type=_Control)
+            for model, limit in control.limits.items():
+                self._service.set_limit(model, limit)
+            if control.faults is not None:
+                self._service.set_faults(control.faults)
+        except (msgspec.DecodeError, UnicodeDecodeError, UsageError) as error:
+            return web.Response(status=400, text=str(error))
+        if control.arrears is not None:
+            self._service.arrears = control.arrears
+        return json_response(b"{}")
+
+    async def _chat(self, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
+        service = self._service
+        try:
+            raw = await request.read()
+        except (ConnectionError, web.RequestPayloadError):
+            return web.Response(status=400)  # never arrives: the client left within its request
+        admitted = service.admit(raw, request.headers.get("Authorization"), dialect)
+        if isinstance(admitted, ErrorAnswer):
+            return error_response(admitted, self._options, dialect)
+        try:
+            if admitted.hold_s == math.inf:
+                await asyncio.get_running_loop().create_future()
+            elif admitted.hold_s:
+                await asyncio.sleep(admitted.hold_s)
+            service.finish(admitted)
+            reply = service.reply(admitted)
+            return await respond(request, admitted, reply, self._options, dialect)
+        finally:
+            service.release(admitted)
+
+
+@asynccontextmanager
+async def serve(
+    options: SimulatorOptions | None = None,
+    *,
+    table: Mapping[str, Model] | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+) -> AsyncIterator[Running]:
+    """Listen while the block runs; port 0 takes a free one. Open connections are closed at the end.
+
+    Raises `UsageError` for options that do not fit the table and for an address that is taken.
+    """
+    _raise_descriptor_limit()
+    service = Service(options, table)
+    server = web.Server(
+        _Http(service).handle,
+        request_factory=_request,
+        handler_cancellation=True,
+        keepalive_timeout=service.options.keepalive_s,
+        access_log=None,
+    )
+    runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, host, port, backlog=BACKLOG)
+    try:
+        await site.start()
+    except OSError as error:
+        raise UsageError(f"{host}:{port}: cannot listen: {error.strerror}") from error
+    try:
+        yield Running(f"http://{host}:{runner.addresses[0][1]}", service)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await site.stop()
+            for connection in server.connections:
+                connection.force_close()
+            await asyncio.sleep(0)
+            await runner.cleanup()
+
+
+@contextmanager
+def serve_in_thread(
+    options: SimulatorOptions | None = None, *, table: Mapping[str, Model] | None = None
+) -> Iterator[Running]:
+    """`serve` in a thread of its own with its own event loop, so that the caller's loop is free."""
+    with (
+        anyio.from_thread.start_blocking_portal(backend_options={"use_uvloop": True}) as portal,
+        portal.wrap_async_context_manager(serve(options, table=table)) as running,
+    ):
+        yield running
+
+
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(
+        message, payload, protocol, writer, task, loop, client_max_size=MOST_BYTES
+    )
+
+
+def _raise_descriptor_limit() -> None:
+    """Room for a socket per slot, and for the client's when it lives in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

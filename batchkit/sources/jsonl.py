@@ -1,0 +1,121 @@
+"""JSON Lines, plain, gzip or zstd: one object a line.
+
+Blank lines are skipped, wherever they are. A byte order mark is ignored, CRLF is white space. Of a
+key that occurs twice in an object the last counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batchkit.errors import UsageError
+from batchkit.sources.base import ENDED, Cursor, Raw, Source
+from batchkit.sources.lines import LINE_MOST, BrokenFileError, Compression, LineFile, LongLineError
+from batchkit.wording import kind_of, reason
+
+_BOM = b"\xef\xbb\xbf"
+_decode = msgspec.json.Decoder().decode
+_TOO_LONG = f"the line is longer than {LINE_MOST >> 20} MiB"
+
+
+class JsonlSource(Source):
+    """Rows of a JSON Lines file."""
+
+    def __init__(self, path: Path, compression: Compression) -> None:
+        super().__init__(path)
+        self._compression = compression
+        self._check_beginning()
+
+    def scan(self) -> Iterator[Raw]:
+        row = line = 0
+        with LineFile(self.path, self._compression) as file:
+            while True:
+                offset = file.offset
+                line += 1
+                values: dict[str, Any] | None = None
+                fault: str | None = None
+                try:
+                    text = file.read_line()
+                    if not text:
+                        return
+                    if _is_blank(text):
+                        continue
+                    values, fault = parse_row(text)
+                except LongLineError:
+                    fault = _TOO_LONG
+                except BrokenFileError as error:
+                    yield Raw(row, line, offset, None, str(error))
+                    return
+                yield Raw(row, line, offset, values, fault)
+                row += 1
+
+    def cursor(self) -> Cursor:
+        return JsonlCursor(LineFile(self.path, self._compression))
+
+    def place(self, raw: Raw) -> str:
+        return f"{self.path}:{raw.line}" if raw.line else super().place(raw)
+
+    def _check_beginning(self) -> None:
+        with LineFile(self.path, self._compression) as file:
+            try:
+                beginning = file.read_line()[:4]
+            except LongLineError:
+                return
+            except BrokenFileError as error:
+                if file.offset == 0:
+                    raise UsageError(f"{self.path}: {error}; make the file again") from error
+                return
+        if not beginning:
+            raise UsageError(f"{self.path}: is empty; expected one JSON object a line")
+        if beginning[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in beginning:
+            raise UsageError(f"{self.path}: is not UTF-8 but UTF-16 or UTF-32; save it as UTF-8")
+
+
+class JsonlCursor:
+    """Chosen rows of a JSON Lines file, found by their offsets."""
+
+    def __init__(self, file: LineFile) -> None:
+        self._file = file
+
+    def take(self, wanted: Sequence[tuple[int, int]]) -> list[Raw]:
+        return [self._read(row, offset) for row, offset in wanted]
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _read(self, row: int, offset: int) -> Raw:
+        try:
+            self._file.seek(offset)
+            text = self._file.read_line()
+        except LongLineError:
+            return Raw(row, 0, offset, None, _TOO_LONG)
+        except BrokenFileError as error:
+            return Raw(row, 0, offset, None, str(error))
+        if not text:
+            return Raw(row, 0, offset, None, ENDED)
+        values, fault = parse_row(text)
+        return Raw(row, 0, offset, values, fault)
+
+
+def _is_blank(text: bytes) -> bool:
+    return text.isspace() or (text.startswith(_BOM) and not text[len(_BOM) :].strip())
+
+
+def parse_row(text: bytes) -> tuple[dict[str, Any] | None, str | None]:
+    """The object on one line, or why there is none."""
+    try:
+        values = _decode(text.removeprefix(_BOM))  # on any line: files may have been joined
+    except UnicodeDecodeError:
+        return None, "not UTF-8; save the file as UTF-8"
+    except RecursionError:
+        return None, "not JSON: nested too deeply"
+    except ValueError as error:  # msgspec's, or Python's on a number with thousands of digits
+        words = error if isinstance(error, msgspec.MsgspecError) else "number out of range"
+        return None, f"not JSON: {reason(words)}"
+    if type(values) is not dict:
+        return None, f"expected a JSON object, got {kind_of(values)}"
+    return values, None

@@ -1,0 +1,387 @@
+"""What is to be run, as values: the job file and the options, merged and checked.
+
+A flag wins over the job file, the job file over the default. Nothing here reads the input or the
+network; the job file, the model tables and the schema are the only files it opens.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypedDict
+from urllib.parse import urlsplit
+
+import msgspec
+
+from batchkit.errors import UsageError
+from batchkit.local.model_row import LOCAL_MODEL
+from batchkit.models import ModelTable, Positive, Tier, builtin_models, read_models
+
+BIGMODEL = "https://open.bigmodel.cn/api/paas/v4"
+DEFAULT_TIMEOUT_S = 300.0  # a long answer that is not streamed can take minutes
+DEFAULT_MAX_ATTEMPTS = 8  # at 20 % faults, one row in 400,000 fails by chance
+REQUEST_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".arrow")
+
+
+class Format(StrEnum):
+    """How sealed parts are written."""
+
+    ARROW = "arrow"
+    PARQUET = "parquet"
+
+
+class PromptSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Jinja2 templates over the columns of a row."""
+
+    user: str
+    system: str | None = None
+
+
+class OutputSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Answers as data: a JSON Schema, by path (relative to the job file) or inline."""
+
+    schema: str | dict[str, Any]
+    repair: int = 1  # extra tries in which the model is told what was wrong
+
+
+class LimitsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a run may use."""
+
+    budget: Decimal | None = None
+    concurrency: Positive | dict[str, Positive] | None = None
+    timeout: float | None = None  # seconds, one attempt
+    max_attempts: Positive | None = None
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A job file as it is written."""
+
+    input: str | None = None
+    id: str | None = None
+    keep: list[str] = []
+    model: str | None = None
+    tier: Tier | None = None
+    endpoint: str | None = None
+    dialect: str | None = None
+    api_key_env: str | None = None
+    prompt: PromptSection | None = None
+    params: dict[str, Any] = {}
+    output: OutputSection | None = None
+    limits: LimitsSection = LimitsSection()
+    models: dict[str, Any] = {}
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line or the caller of `batchkit.run` may say; None means not said."""
+
+    out: str | Path | None = None
+    input: str | Path | None = None
+    model: str | None = None
+    tier: str | None = None
+    endpoint: str | None = None
+    dialect: str | None = None
+    api_key_env: str | None = None
+    concurrency: Mapping[str, int] | int | None = None  # requests in flight, per model or for each
+    timeout: float | None = None
+    max_attempts: int | None = None
+    budget: str | Decimal | None = None
+    limit: int | None = None
+    models: str | Path | None = None
+    format: str | None = None
+    skip_invalid: bool = False
+    local_model: str | Path | None = None
+    simulate: Any = None  # simulator.SimulatorOptions for `endpoint="sim"`
+
+
+class OptionWords(TypedDict, total=False):
+    """The fields of `Options` as keyword arguments."""
+
+    out: str | Path
+    input: str | Path
+    model: str
+    tier: str
+    endpoint: str
+    dialect: str
+    api_key_env: str
+    concurrency: Mapping[str, int] | int
+    timeout: float
+    max_attempts: int
+    budget: str | Decimal
+    limit: int
+    models: str | Path
+    format: str
+    skip_invalid: bool
+    local_model: str | Path
+    simulate: Any
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that was asked for, decided."""
+
+    path: Path
+    input: Path
+    out: Path
+    id_column: str | None
+    keep: tuple[str, ...]
+    model: str | None
+    tier: Tier
+    endpoint: str  # bigmodel, local, sim or a URL
+    dialect: str | None
+    api_key_env: str | None
+    prompt: PromptSection | None
+    params: dict[str, Any]
+    schema: dict[str, Any] | None
+    repair: int
+    budget: Decimal | None
+    concurrency: dict[str, int]  # by model; "" for every model
+    timeout_s: float
+    max_attempts: int
+    limit: int | None
+    format: Format
+    skip_invalid: bool
+    table: ModelTable
+    local_model: Path | None
+    simulate: Any
+
+    def slots(self, model: str) -> int:
+        """Requests of `model` that may be in flight: the table's number under the ceilings."""
+        ceilings = [self.concurrency[name] for name in ("", model) if name in self.concurrency]
+        return min([self.table[model].slots(self.tier), *ceilings])
+
+    def asks(self) -> dict[str, Any]:
+        """What decides the rendered requests, and nothing that does not (price, tier, endpoint)."""
+        return {
+            "id": self.id_column,
+            "keep": list(self.keep),
+            "model": self.model,
+            "prompt": msgspec.to_builtins(self.prompt),
+            "params": self.params,
+            "schema": self.schema,
+        }
+
+    def sha256(self) -> str:
+        """Identity of what is asked; `batchkit.spec_sha256` in the results."""
+        return hashlib.sha256(msgspec.json.encode(self.asks(), order="sorted")).hexdigest()
+
+
+def load_spec(path: str | Path, options: Options | None = None) -> Spec:
+    """The spec at `path`, a request file or a job file, under `options`; raises `UsageError`."""
+    path = Path(path)
+    options = options or Options()
+    job = _read_job(path) if path.suffix == ".toml" else _job_for_requests(path)
+    place = str(path)
+    table = effective_table(options.models, job.models, place)
+    model = options.model or job.model
+    if model is not None and model.lower() not in table:
+        raise UsageError(
+            f"{place}: model {model!r} is not in the model table; add it with --models"
+        )
+    concurrency = _concurrency(job.limits.concurrency, table, f"{place}: limits.concurrency")
+    concurrency |= _concurrency(options.concurrency, table, "--concurrency")
+    endpoint = options.endpoint or job.endpoint or "bigmodel"
+    if endpoint not in {"bigmodel", "local", "sim"}:
+        check_url(endpoint, "--endpoint" if options.endpoint else f"{place}: endpoint")
+    return Spec(
+        path=path,
+        input=_input(path, job, options),
+        out=Path(options.out) if options.out is not None else Path("runs") / spec_name(path),
+        id_column=job.id,
+        keep=tuple(job.keep),
+        model=model.lower() if model else None,
+        tier=_choice(Tier, options.tier or job.tier or Tier.V0, "--tier"),
+        endpoint=endpoint,
+        dialect=options.dialect or job.dialect,
+        api_key_env=options.api_key_env or job.api_key_env,
+        prompt=job.prompt,
+        params=job.params,
+        schema=_schema(path, job),
+        repair=_at_least(job.output.repair if job.output else 0, 0, f"{place}: output.repair"),
+        budget=_amount(options.budget, "--budget")
+        if options.budget is not None
+        else job.limits.budget,
+        concurrency=concurrency,
+        timeout_s=_positive(
+            options.timeout or job.limits.timeout or DEFAULT_TIMEOUT_S, "--timeout"
+        ),
+        max_attempts=_at_least(
+            options.max_attempts or job.limits.max_attempts or DEFAULT_MAX_ATTEMPTS,
+            1,
+            "--max-attempts",
+        ),
+        limit=None if options.limit is None else _at_least(options.limit, 1, "--limit"),
+        format=_choice(Format, options.format or Format.ARROW, "--format"),
+        skip_invalid=options.skip_invalid,
+        table=table,
+        local_model=Path(options.local_model) if options.local_model else None,
+        simulate=options.simulate,
+    )
+
+
+def effective_table(
+    file: str | Path | None, rows: Mapping[str, Any] | None = None, place: str = ""
+) -> ModelTable:
+    """The built-in table, the local model, the rows of `file` and those of a job at `place`."""
+    local = {key: value for key, value in LOCAL_MODEL.items() if key != "name"}
+    table = builtin_models().extended({LOCAL_MODEL["name"]: local}, "local")
+    if file is not None:
+        table = table.extended(read_models(Path(file)), str(file))
+    return table.extended(rows or {}, place)
+
+
+def spec_name(path: Path) -> str:
+    """The name of a run's folder: the file's name without its suffix, or a job folder's name."""
+    for suffix in (*REQUEST_SUFFIXES, ".toml"):
+        if path.name.endswith(suffix):
+            stem = path.name.removesuffix(suffix)
+            return path.resolve().parent.name if stem == "job" else stem
+    return path.stem
+
+
+def check_url(url: str, place: str) -> None:
+    """Raise `UsageError` unless `url` is an http(s) address without a key or a query in it."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UsageError(f"{place}: expected bigmodel, local, sim or an http(s) URL, got {url!r}")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UsageError(
+            f"{place}: an endpoint has no user, query or fragment; "
+            "the key is read from the environment"
+        )
+
+
+def _job_for_requests(path: Path) -> Job:
+    if not path.name.endswith(REQUEST_SUFFIXES):
+        known = ", ".join((*REQUEST_SUFFIXES, ".toml"))
+        raise UsageError(f"{path}: not a spec; expected a file that ends in one of {known}")
+    return Job(input=path.name)
+
+
+def _read_job(path: Path) -> Job:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(f"{path}: cannot be read: {reason}") from error
+    try:
+        values = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+    _check_keys(values, path)
+    limits = values.get("limits")
+    if isinstance(limits, dict) and "budget" in limits:
+        limits["budget"] = _amount(limits["budget"], f"{path}: limits.budget")
+    models = values.pop("models", {})
+    try:
+        job = msgspec.convert(_floats(values), Job, strict=True)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path}: {_in_words(error)}") from error
+    return msgspec.structs.replace(job, models=models)
+
+
+def _check_keys(values: Mapping[str, Any], path: Path) -> None:
+    sections: dict[str, type[msgspec.Struct]] = {
+        "": Job,
+        "prompt": PromptSection,
+        "output": OutputSection,
+        "limits": LimitsSection,
+    }
+    for name, section in sections.items():
+        table = values.get(name, {}) if name else values
+        if not isinstance(table, Mapping):
+            raise UsageError(f"{path}: {name}: expected a table, got {table!r}")
+        known = section.__struct_fields__
+        for key in table:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+                raise UsageError(
+                    f"{path}: unknown key {f'{name}.{key}' if name else key!r}; {hint}"
+                )
+
+
+def _floats(value: Any) -> Any:
+    """Decimals become floats, except a budget: parameters travel as JSON numbers."""
+    if isinstance(value, dict):
+        return {k: v if k == "budget" else _floats(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_floats(v) for v in value]
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def _in_words(error: msgspec.ValidationError) -> str:
+    """msgspec's `Expected X, got Y - at $.a.b` as `a.b: expected X, got Y`."""
+    message, _, at = str(error).replace("`", "").partition(" - at $.")
+    message = message[:1].lower() + message[1:]
+    return f"{at}: {message}" if at else message
+
+
+def _input(path: Path, job: Job, options: Options) -> Path:
+    if options.input is not None:
+        return Path(options.input)
+    if job.input is None:
+        raise UsageError(f"{path}: input is missing; name the data file here or with --input")
+    return path.parent / job.input
+
+
+def _schema(path: Path, job: Job) -> dict[str, Any] | None:
+    if job.output is None:
+        return None
+    if isinstance(job.output.schema, dict):
+        return job.output.schema
+    file = path.parent / job.output.schema
+    try:
+        schema = msgspec.json.decode(file.read_bytes())
+    except (OSError, msgspec.DecodeError) as error:
+        raise UsageError(
+            f"{path}: output.schema: {file} cannot be read as JSON: {error}"
+        ) from error
+    if not isinstance(schema, dict):
+        raise UsageError(f"{file}: expected a JSON Schema object, got {type(schema).__name__}")
+    return schema
+
+
+def _concurrency(
+    given: Mapping[str, int] | int | None, table: ModelTable, place: str
+) -> dict[str, int]:
+    if given is None:
+        return {}
+    ceilings = {"": given} if isinstance(given, int) else dict(given)
+    for name, ceiling in ceilings.items():
+        if name and name.lower() not in table:
+            raise UsageError(f"{place}: model {name!r} is not in the model table")
+        _at_least(ceiling, 1, place)
+    return {name.lower(): ceiling for name, ceiling in ceilings.items()}
+
+
+def _amount(value: Any, place: str) -> Decimal:
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if isinstance(value, bool) or not amount.is_finite() or amount < 0:
+        raise UsageError(f"{place}: expected a decimal amount, got {value!r}")
+    return amount
+
+
+def _positive(value: float, place: str) -> float:
+    if not 0 < value < float("inf"):
+        raise UsageError(f"{place}: expected seconds above 0, got {value!r}")
+    return float(value)
+
+
+def _at_least(value: int, least: int, place: str) -> int:
+    if value < least:
+        raise UsageError(f"{place}: expected at least {least}, got {value}")
+    return value
+
+
+def _choice(kind: Any, value: str, place: str) -> Any:
+    try:
+        return kind(value)
+    except ValueError:
+        raise UsageError(f"{place}: expected one of {', '.join(kind)}, got {value!r}") from None

@@ -1,0 +1,86 @@
+"""What a run has come to, read from its folder; also while another process works on it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from batchkit.errors import UsageError
+from batchkit.folder import RunFolder
+from batchkit.journal import Journal
+from batchkit.plan import Plan
+from batchkit.progress import Live
+from batchkit.summary import RunSummary, as_table, summarize
+from batchkit.tally import Tally, decode_tally
+
+_decode_live = msgspec.msgpack.Decoder(Live).decode
+_decode_plan = msgspec.msgpack.Decoder(Plan).decode
+
+
+class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A look at a run."""
+
+    state: str  # running, complete, stopped, planning
+    summary: RunSummary
+    live: Live | None  # while it runs
+    rows_left: int
+    seconds_left: float | None  # at the present rate
+
+
+def read_status(path: Path, version: str) -> RunStatus:
+    """The status of the run in `path`; raises `UsageError` if there is none."""
+    folder = RunFolder(path)
+    if not folder.journal.is_file():
+        raise UsageError(f"{path}: no run here; expected a folder that batchkit run has made")
+    is_running = folder.is_held()
+    journal = Journal.open(folder.journal, read_only=True)
+    try:
+        plan_blob, tally_blob, live_blob = (journal.get(key) for key in ("plan", "tally", "live"))
+    finally:
+        journal.close()
+    plan = _decode_plan(plan_blob) if plan_blob is not None else None
+    tally = decode_tally(tally_blob) if tally_blob is not None else Tally()
+    rows = plan.rows if plan is not None else 0
+    summary = summarize(
+        tally,
+        rows={name: share.rows for name, share in zip(plan.models, plan.shares, strict=True)}
+        if plan
+        else {},
+        total_rows=rows,
+        out=str(path),
+        version=version,
+    )
+    live = _decode_live(live_blob) if is_running and live_blob is not None else None
+    left = rows - tally.settled
+    return RunStatus(
+        state=_state(is_running=is_running, is_planned=plan is not None, left=left),
+        summary=summary,
+        live=live,
+        rows_left=left,
+        seconds_left=left / live.rows_per_s if live is not None and live.rows_per_s else None,
+    )
+
+
+def _state(*, is_running: bool, is_planned: bool, left: int) -> str:
+    if is_running:
+        return "running" if is_planned else "planning"
+    return "complete" if is_planned and left == 0 else "stopped"
+
+
+def as_text(status: RunStatus) -> str:
+    """The status for a terminal."""
+    lines = [f"{status.state}, {status.rows_left:,} rows left"]
+    if status.live is not None:
+        age = max(0.0, time.time() - status.live.updated_at)
+        for model in status.live.models:
+            waiting = f", {model.backing_off:,} waiting to retry" if model.backing_off else ""
+            lines.append(f"{model.name}: {model.in_flight}/{model.limit} in flight{waiting}")
+        lines.append(
+            f"{status.live.rows_per_s:,.1f} rows/s, {status.live.tokens_per_s:,.0f} tokens/s, "
+            f"{age:.0f} s ago, process {status.live.pid}"
+        )
+        if status.seconds_left is not None:
+            lines.append(f"about {status.seconds_left:,.0f} s left")
+    return "\n".join([*lines, "", as_table(status.summary)])

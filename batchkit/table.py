@@ -1,0 +1,53 @@
+"""The model table as text."""
+
+from __future__ import annotations
+
+from batchkit.models import Model, ModelTable, Tier
+
+_HEAD = (
+    "model",
+    "context",
+    "output",
+    "V0",
+    "V1",
+    "V2",
+    "V3",
+    "input",
+    "cached",
+    "answer",
+    "batch",
+    "per 1M",
+)
+
+
+def as_text(table: ModelTable) -> str:
+    """One line a model: tokens, requests in flight per tier, prices per million tokens."""
+    rows = [_HEAD, *(_cells(model) for model in table.values())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _cells(model: Model) -> tuple[str, ...]:
+    price = model.price
+    prices = (price.input, price.cached_input, price.output, price.batch)
+    return (
+        model.name,
+        f"{model.context:,}",
+        "-" if model.max_output is None else f"{model.max_output:,}",
+        *(_slots(model, tier) for tier in Tier),
+        *("-" if amount is None else f"{amount.normalize():f}" for amount in prices),
+        price.currency,
+    )
+
+
+def _slots(model: Model, tier: Tier) -> str:
+    if isinstance(model.concurrency, int):
+        return f"{model.concurrency:,}"
+    slots = model.concurrency.get(tier)
+    return "-" if slots is None else f"{slots:,}"

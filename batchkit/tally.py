@@ -1,0 +1,119 @@
+"""Running totals of a run, per model: what was counted, kept with the rows that were counted.
+
+A tally is changed by adding attempts and results, each exactly once, in the group in which they
+become durable; it is written to the journal in the same transaction.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from batchkit.errors import REFUSALS, Billing
+from batchkit.records import Attempt, Result, Usage
+
+Counts = dict[str, dict[str, int]]  # error kind -> provider code ("" if none) -> count
+
+
+class ModelTally(msgspec.Struct):
+    """Totals of one model."""
+
+    currency: str = "CNY"
+    ok: int = 0
+    failed: int = 0
+    truncated: int = 0  # ok rows whose answer was cut at max_tokens
+    attempts: int = 0
+    answered: int = 0  # attempts that brought an answer, wanted or not
+    refused: int = 0  # attempts refused for load
+    usage: Usage = Usage()
+    cost: int = 0  # PICO
+    unknown_attempts: int = 0  # sent, no answer: may have been billed
+    unknown_bound: int = 0  # PICO; the most they may have cost
+    latency_s: float = 0.0  # summed over answered attempts
+    errors: Counts = {}  # failed exchanges
+    failed_rows: Counts = {}
+    used_slot_s: float = 0.0  # slot-seconds in flight while work was pending
+    offered_slot_s: float = 0.0
+
+    @property
+    def settled(self) -> int:
+        return self.ok + self.failed
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        self.attempts += 1
+        self.usage += attempt.usage
+        self.cost += attempt.cost
+        self.refused += attempt.error_kind in REFUSALS
+        if attempt.billing is Billing.UNKNOWN:
+            self.unknown_attempts += 1
+            self.unknown_bound += attempt.bound
+        if attempt.error_kind is None:
+            self.answered += 1
+            self.latency_s += attempt.latency_s
+        else:
+            _count(self.errors, attempt.error_kind, attempt.error_code)
+
+    def add_result(self, result: Result) -> None:
+        if result.status == "ok":
+            self.ok += 1
+            self.truncated += result.finish_reason == "length"
+        else:
+            self.failed += 1
+            _count(self.failed_rows, result.error_kind or "unknown", result.error_code)
+
+
+class Tally(msgspec.Struct):
+    """Totals of a run over all its starts."""
+
+    models: dict[str, ModelTally] = {}
+    wall_s: float = 0.0  # time in which a process worked on it
+
+    def of(self, model: str, currency: str) -> ModelTally:
+        found = self.models.get(model)
+        if found is None:
+            found = self.models[model] = ModelTally(currency=currency)
+        return found
+
+    @property
+    def settled(self) -> int:
+        return sum(model.settled for model in self.models.values())
+
+    def total(self) -> ModelTally:
+        """All models together; money only adds up where the currency is one, see `costs`."""
+        total = ModelTally()
+        for model in self.models.values():
+            total.currency = model.currency
+            for name in _SUMMED:
+                setattr(total, name, getattr(total, name) + getattr(model, name))
+            _merge(total.errors, model.errors)
+            _merge(total.failed_rows, model.failed_rows)
+        return total
+
+    def costs(self) -> dict[str, int]:
+        """PICO per currency."""
+        costs: dict[str, int] = {}
+        for model in self.models.values():
+            costs[model.currency] = costs.get(model.currency, 0) + model.cost
+        return costs
+
+
+_SUMMED = [
+    name
+    for name in ModelTally.__struct_fields__
+    if name not in {"currency", "errors", "failed_rows"}
+]
+
+
+def _count(counts: Counts, kind: str, code: str | None) -> None:
+    by_code = counts.setdefault(str(kind), {})
+    by_code[code or ""] = by_code.get(code or "", 0) + 1
+
+
+def _merge(into: Counts, counts: Counts) -> None:
+    for kind, by_code in counts.items():
+        merged = into.setdefault(kind, {})
+        for code, count in by_code.items():
+            merged[code] = merged.get(code, 0) + count
+
+
+encode_tally = msgspec.msgpack.Encoder().encode
+decode_tally = msgspec.msgpack.Decoder(Tally).decode

@@ -1,0 +1,127 @@
+"""Prompts from the columns of a row: Jinja2, sandboxed, strict.
+
+A job's templates are its author's; the values are not. A value is only ever data: it is never
+compiled, and what it could reach inside Python is refused. A missing column is an error, a null
+prints nothing, times and decimals print plainly. `row` holds all columns, for names that are no
+identifiers: `{{ row["zh-CN"] }}`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import jinja2
+import jinja2.meta
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from batchkit.errors import UsageError
+from batchkit.records import Message
+from batchkit.wording import reason, shown_names
+
+_ROW = "row"
+_GLOBALS = ("range", "dict", "namespace")  # the sandbox bounds `range` to 100,000 steps
+_UNDEFINED = re.compile(r"'(\w+)' is undefined")
+_OWN_WORDS = (TypeError, ZeroDivisionError, OverflowError)  # these name kinds, not values
+
+
+class RowError(Exception):
+    """A row that cannot become a request: why, in one line, without the row's text."""
+
+
+class Template:
+    """The templates of `[prompt]`, compiled once; raises `UsageError` if they are not Jinja2."""
+
+    def __init__(self, system: str | None, user: str) -> None:
+        self._names: set[str] = set()
+        environment = _environment()
+        self._parts = [
+            (role, f"prompt.{role}", self._compile(environment, text, f"prompt.{role}"))
+            for role, text in (("system", system), ("user", user))
+            if text is not None
+        ]
+        self._has_row = _ROW in self._names
+
+    @property
+    def columns(self) -> frozenset[str] | None:
+        """The columns that rendering can look at; None for all of them."""
+        return None if self._has_row else frozenset(self._names)
+
+    def render(self, values: Mapping[str, Any]) -> list[Message]:
+        """The messages for one row; raises `RowError`. A system prompt of nothing is left out."""
+        names = {_ROW: values, **values} if self._has_row else values
+        messages: list[Message] = []
+        for role, place, template in self._parts:
+            try:
+                text = template.render(names)
+            except Exception as error:
+                # An expression over a row's values can raise anything; it concerns this row alone.
+                raise RowError(f"{place}{_line(error)}: {_why(error, values)}") from error
+            if text and not text.isspace():
+                messages.append({"role": role, "content": text})
+            elif role == "user":
+                raise RowError(f"{place}: renders to nothing")
+        return messages
+
+    def _compile(
+        self, environment: ImmutableSandboxedEnvironment, text: str, place: str
+    ) -> jinja2.Template:
+        try:
+            self._names |= jinja2.meta.find_undeclared_variables(environment.parse(text))
+            return environment.from_string(text)
+        except jinja2.TemplateSyntaxError as error:
+            raise UsageError(f"{place}:{error.lineno}: {reason(error.message)}") from error
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # prompts are not HTML
+        finalize=_printed,
+        cache_size=0,
+    )
+    environment.globals = {name: environment.globals[name] for name in _GLOBALS}
+    environment.filters["tojson"] = _to_json
+    return environment
+
+
+def _printed(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, bytes):
+        raise TypeError("a column of bytes cannot be printed; store it as text")
+    return value
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    """JSON that a model reads as people do: no escapes for what is not ASCII, nor for HTML."""
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+
+
+def _line(error: Exception) -> str:
+    trace = error.__traceback__
+    line = ""
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<template>":
+            line = f":{trace.tb_lineno}"
+        trace = trace.tb_next
+    return line
+
+
+def _why(error: Exception, values: Mapping[str, Any]) -> str:
+    if isinstance(error, SecurityError):
+        return "the sandbox refuses what is asked here"
+    if isinstance(error, jinja2.UndefinedError):
+        found = _UNDEFINED.fullmatch(error.message or "")
+        if found is None:
+            return "a value has no such part"
+        return f"column {found[1]!r} is missing; the row has {shown_names(list(values))}"
+    if isinstance(error, _OWN_WORDS):
+        return f"{type(error).__name__}: {reason(error)}"
+    return type(error).__name__

@@ -1,0 +1,24 @@
+"""Options and fixtures that every folder of tests shares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.vclock import VirtualClockLoop
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the attacks at full length")
+
+
+@pytest.fixture
+def anyio_backend() -> Any:
+    """asyncio on uvloop, as in a real run; `virtual_clock` tests override it."""
+    return ("asyncio", {"use_uvloop": True})
+
+
+@pytest.fixture
+def virtual_clock() -> Any:
+    return ("asyncio", {"loop_factory": VirtualClockLoop})

@@ -1,0 +1,129 @@
+"""An import points only downwards, and each third-party library has one owner."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import batchkit
+
+ROOT = Path(batchkit.__file__).parent
+
+LAYERS = [
+    # words
+    {"", "errors", "records", "wording"},
+    # pure
+    {"models", "tokens", "local.model_row"},
+    {"accounting", "clock", "stopping", "rows", "feed", "purse", "limits", "retry", "template"},
+    {"tally", "schema", "spec"},
+    {"plan", "summary", "table"},
+    # one I/O each
+    {"folder", "journal", "sources", "providers", "progress", "requests"},
+    {"parts", "endpoints", "status"},
+    # concurrency
+    {"pool", "recorder"},
+    {"structured", "prepare"},
+    {"feeder", "opening"},
+    {"scheduler", "inputs"},
+    # edges
+    {"run"},
+    {"api", "command"},
+    {"cli"},
+]
+APART = {"simulator", "local"}  # import words and pure layers only; run and cli start them
+
+OWNERS = {
+    "aiohttp": {"providers.aiohttp_transport", "simulator.server"},
+    "aiolimiter": {"limits"},
+    "jinja2": {"template"},
+    "jsonschema_rs": {"schema.output"},
+    "sqlite3": {"journal", "recorder"},
+    "tenacity": {"retry", "pool"},
+    "tqdm": {"progress"},
+    "xllamacpp": {"local.server"},
+}
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(ROOT.rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__")
+        yield name.removesuffix("."), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            yield node.module
+            if node.module == "batchkit":
+                yield from (f"batchkit.{alias.name}" for alias in node.names if alias.name[0] != "_")
+
+
+def layer(name: str) -> int:
+    for depth, names in enumerate(LAYERS):
+        if name in names or name.partition(".")[0] in names - {""}:
+            return depth
+    raise AssertionError(f"{name} is in no layer: give it one in LAYERS")
+
+
+def is_apart(name: str) -> bool:
+    return name.partition(".")[0] in APART and name != "local.model_row"
+
+
+def test_imports_point_downwards() -> None:
+    upward = [
+        f"{name} imports {target}"
+        for name, tree in modules()
+        if not is_apart(name) and name != ""
+        for module in imports(tree)
+        if module.startswith("batchkit.")
+        for target in [module.removeprefix("batchkit.")]
+        if not is_apart(target)
+        and target.partition(".")[0] != name.partition(".")[0]
+        and layer(target) >= layer(name)
+    ]
+    assert upward == []
+
+
+def test_what_stands_apart_imports_only_words_and_pure_layers() -> None:
+    strays = [
+        f"{name} imports {module}"
+        for name, tree in modules()
+        if is_apart(name)
+        for module in imports(tree)
+        if module.startswith("batchkit.")
+        for target in [module.removeprefix("batchkit.")]
+        if target.partition(".")[0] != name.partition(".")[0] and layer(target) > 1
+    ]
+    assert strays == []
+
+
+def test_each_library_has_one_owner() -> None:
+    strays = [
+        f"{name} imports {module}"
+        for name, tree in modules()
+        for module in imports(tree)
+        if module.partition(".")[0] in OWNERS and name not in OWNERS[module.partition(".")[0]]
+    ]
+    assert strays == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["models"]])
+def test_help_loads_no_heavy_library(arguments: list[str]) -> None:
+    code = (
+        "import sys; from batchkit.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('pyarrow', 'aiohttp', 'jinja2', 'anyio') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,310 @@
+"""The pool under a virtual clock: scripted exchanges, whole sequences of records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import anyio
+import pytest
+
+from batchkit import errors
+from batchkit.clock import LoopClock
+from batchkit.errors import BY_CODE, Billing, ErrorKind, verdict_for
+from batchkit.feed import Feed
+from batchkit.journal import Settled
+from batchkit.limits import FixedLimit, Gate
+from batchkit.models import Model, Price
+from batchkit.pool import Answered, Fed, Pool, Prior
+from batchkit.purse import Purse
+from batchkit.records import Attempt, Completion, Failure, Outcome, Request, Usage
+from batchkit.retry import RetryPolicy
+from batchkit.stopping import Cause, Stopper, StopReason
+
+pytestmark = pytest.mark.anyio
+
+MODEL = Model(name="m", concurrency=4, max_output=100, price=Price(Decimal(1), Decimal(2)))
+IN, OUT = 10**6, 2 * 10**6  # PICO per token
+ANSWER = Completion("yes", "stop", Usage(10, 0, 5))
+ANSWER_COST = 10 * IN + 5 * OUT
+
+
+@pytest.fixture
+def anyio_backend(virtual_clock: Any) -> Any:
+    return virtual_clock
+
+
+def failed(code: str, status: int = 429, **rest: Any) -> Failure:
+    return Failure(verdict_for(status, code), "words", http_status=status, code=code, **rest)
+
+
+class Memory:
+    """A recorder that keeps everything."""
+
+    def __init__(self) -> None:
+        self.records: list[Settled | Attempt] = []
+
+    def put(self, record: Settled | Attempt) -> None:
+        self.records.append(record)
+
+    async def wait_room(self) -> None:
+        pass
+
+    @property
+    def settled(self) -> dict[str, Settled]:
+        return {r.result.custom_id: r for r in self.records if isinstance(r, Settled)}
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        every = [r if isinstance(r, Attempt) else r.attempt for r in self.records]
+        return [attempt for attempt in every if attempt is not None]
+
+
+class Scripted:
+    """A provider that answers each request from its script, and `ANSWER` when that is used up."""
+
+    def __init__(self, scripts: Mapping[str, Sequence[Outcome]], latency_s: float = 1.0) -> None:
+        self.scripts = {custom_id: list(script) for custom_id, script in scripts.items()}
+        self.latency_s = latency_s
+        self.in_flight = 0
+        self.max_in_flight = 0
+        self.sent: list[str] = []
+
+    def prepare(self, request: Request, model: Model) -> bytes:
+        assert model is MODEL
+        return request.custom_id.encode()
+
+    async def exchange(self, body: bytes, timeout_s: float) -> Outcome:
+        assert timeout_s == 60.0
+        custom_id = body.decode()
+        self.sent.append(custom_id)
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        try:
+            await anyio.sleep(self.latency_s)
+        finally:
+            self.in_flight -= 1
+        script = self.scripts.get(custom_id)
+        return script.pop(0) if script else ANSWER
+
+
+class Bench:
+    """One pool with everything around it."""
+
+    def __init__(
+        self, provider: Scripted, *, slots: int = 4, read: Any = None, budget: int | None = None
+    ) -> None:
+        clock = LoopClock()
+        self.provider = provider
+        self.memory = Memory()
+        self.run_stopper = Stopper()
+        self.stopper = self.run_stopper.child()
+        self.feed: Feed[Fed] = Feed(1000)
+        self.gate = Gate(FixedLimit(slots), clock=clock.now)
+        self.slots = slots
+        self.purse = None if budget is None else Purse(budget, 0)
+        self.pool = Pool(
+            MODEL,
+            provider=provider,
+            gate=self.gate,
+            feed=self.feed,
+            recorder=self.memory,
+            stopper=self.stopper,
+            run_stopper=self.run_stopper,
+            policy=RetryPolicy(max_attempts=3),
+            timeout_s=60.0,
+            read=read,
+            purse=self.purse,
+            key_env="SOME_KEY",
+            most_backing_off=8,
+            clock=clock,
+            rng=Random(1),
+        )
+
+    async def run(self, ids: Sequence[str], prior: Mapping[str, Prior] | None = None) -> float:
+        """Run `ids` through the pool; the (virtual) seconds it took."""
+        began = anyio.current_time()
+        rows = [Fed(request(row, i), (prior or {}).get(i)) for row, i in enumerate(ids)]
+        await self.feed.put(rows)
+        self.feed.close()
+        await self.pool.run(self.slots)
+        assert self.gate.in_flight == 0
+        return anyio.current_time() - began
+
+
+def request(row: int, custom_id: str) -> Request:
+    message = {"role": "user", "content": "ten chars!"}
+    return Request(row, custom_id, "m", [message], {"max_tokens": 20}, 8)
+
+
+async def test_every_row_settles_once_with_its_cost() -> None:
+    bench = Bench(Scripted({}))
+    await bench.run(["a", "b", "c"])
+    results = [settled.result for settled in bench.memory.settled.values()]
+    assert [(r.custom_id, r.status, r.content, r.attempts, r.cost) for r in results] == [
+        (i, "ok", "yes", 1, ANSWER_COST) for i in ("a", "b", "c")
+    ]
+
+
+async def test_in_flight_fills_the_slots_and_never_exceeds_them() -> None:
+    bench = Bench(Scripted({}))
+    seconds = await bench.run([f"r{n}" for n in range(40)])
+    assert bench.provider.max_in_flight == 4
+    assert seconds == pytest.approx(10.0, abs=0.1)
+    assert bench.gate.utilization() == pytest.approx(1.0, abs=0.02)
+
+
+async def test_backoff_holds_no_slot() -> None:
+    """Four rows told to wait 600 s do not delay the other 36."""
+    told_to_wait = {f"slow{n}": [failed("1305", retry_after_s=600.0)] for n in range(4)}
+    bench = Bench(Scripted(told_to_wait))
+    ids = [*told_to_wait, *(f"r{n}" for n in range(36))]
+    await bench.run(ids)
+    order = list(bench.memory.settled)
+    assert set(order[:36]) == {f"r{n}" for n in range(36)}
+    finished = [bench.memory.settled[f"r{n}"].result.finished_at for n in range(36)]
+    first = min(attempt.started_at for attempt in bench.memory.attempts)
+    assert max(finished) - first < 12.0
+
+
+async def test_refusals_never_use_up_attempts() -> None:
+    refused = [failed("1302")] * 10 + [failed("1303")] * 10 + [failed("1305")] * 5
+    bench = Bench(Scripted({"a": refused}))
+    await bench.run(["a"])
+    result = bench.memory.settled["a"].result
+    assert (result.status, result.attempts, result.cost) == ("ok", 26, ANSWER_COST)
+
+
+async def test_failures_of_the_exchange_use_up_attempts() -> None:
+    bench = Bench(Scripted({"a": [failed("500", 500)] * 9}))
+    await bench.run(["a"])
+    result = bench.memory.settled["a"].result
+    assert (result.status, result.attempts) == ("failed", 3)
+    assert (result.error_kind, result.error_code) == (ErrorKind.SERVER_ERROR, "500")
+
+
+async def test_every_attempt_is_recorded_once_and_in_order() -> None:
+    script = [failed("500", 500), failed("1302"), Failure(errors.TIMED_OUT, "late")]
+    bench = Bench(Scripted({"a": script}))
+    await bench.run(["a"])
+    attempts = bench.memory.attempts
+    assert [a.attempt for a in attempts] == [1, 2, 3, 4]
+    assert [a.error_code for a in attempts] == ["500", "1302", None, None]
+    assert [a.wait_s is None for a in attempts] == [False, False, False, True]
+    assert [a.billing for a in attempts] == ["free", "free", "unknown", "billed"]
+    assert attempts[2].bound > 0
+
+
+async def test_an_error_in_the_request_fails_the_row_at_once() -> None:
+    bench = Bench(Scripted({"a": [failed("1261", 400)]}))
+    await bench.run(["a", "b"])
+    assert bench.memory.settled["a"].result.error_kind == ErrorKind.CONTEXT_EXCEEDED
+    assert bench.memory.settled["b"].result.status == "ok"
+    assert not bench.run_stopper.is_stopping
+
+
+async def test_arrears_stop_the_run_and_settle_nothing() -> None:
+    bench = Bench(Scripted({"r4": [failed("1113")]}))
+    await bench.run([f"r{n}" for n in range(100)])
+    assert bench.run_stopper.reason == StopReason(
+        Cause.FATAL, "m: 429/1113 the account is in arrears; recharge and run again"
+    )
+    assert len(bench.provider.sent) <= 12
+    assert "r4" not in bench.memory.settled
+    assert [a.error_code for a in bench.memory.attempts if a.custom_id == "r4"] == ["1113"]
+
+
+async def test_a_refused_key_names_the_variable() -> None:
+    bench = Bench(Scripted({"a": [failed("1002", 401)]}))
+    await bench.run(["a"])
+    assert bench.run_stopper.reason is not None
+    assert "check the key in SOME_KEY" in bench.run_stopper.reason.message
+
+
+async def test_an_unknown_model_stops_only_that_model() -> None:
+    bench = Bench(Scripted({"a": [failed("1211", 400)]}))
+    await bench.run(["a"])
+    assert bench.stopper.is_stopping
+    assert not bench.run_stopper.is_stopping
+
+
+async def test_a_uniform_fault_after_an_answer_is_the_rows_own() -> None:
+    bench = Bench(Scripted({"b": [failed("1211", 400)]}), slots=1)
+    await bench.run(["a", "b", "c"])
+    assert {i: s.result.status for i, s in bench.memory.settled.items()} == {
+        "a": "ok",
+        "b": "failed",
+        "c": "ok",
+    }
+
+
+async def test_a_model_that_answers_nobody_is_given_up() -> None:
+    bench = Bench(Scripted({"a": [failed("1302")] * 10_000}))
+    seconds = await bench.run(["a"])
+    assert bench.stopper.is_stopping
+    assert 900 < seconds < 1000
+
+
+async def test_a_stop_ends_backoff_and_begins_nothing_more() -> None:
+    bench = Bench(Scripted({"a": [failed("1305", retry_after_s=600.0)]}), slots=1)
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.run, ["a", "b", "c"])
+        await anyio.sleep(1.5)
+        bench.run_stopper.stop(StopReason(Cause.SIGNAL, "stopped"))
+    assert bench.provider.sent == ["a", "b"]
+    assert list(bench.memory.settled) == ["b"]
+
+
+async def test_a_cancelled_exchange_is_recorded_as_maybe_billed() -> None:
+    bench = Bench(Scripted({}, latency_s=100.0))
+    with anyio.move_on_after(1.0):
+        await bench.run(["a"])
+    assert [(a.billing, a.error_kind) for a in bench.memory.attempts] == [
+        (Billing.UNKNOWN, ErrorKind.CONNECTION)
+    ]
+    assert bench.gate.in_flight == 0
+
+
+async def test_spending_of_earlier_runs_is_carried_over() -> None:
+    bench = Bench(Scripted({}))
+    await bench.run(["a"], {"a": Prior(2, Usage(100, 50, 7), 999, first_at=5.0)})
+    result = bench.memory.settled["a"].result
+    assert (result.attempts, result.usage, result.cost) == (
+        3,
+        Usage(110, 50, 12),
+        ANSWER_COST + 999,
+    )
+
+
+async def test_an_answer_asked_again_is_paid_and_recorded() -> None:
+    def read(asked: Request, completion: Completion, asked_again: int) -> Answered:
+        return Answered(again=asked) if asked_again == 0 else Answered(output="{}")
+
+    bench = Bench(Scripted({}), read=read)
+    await bench.run(["a"])
+    result = bench.memory.settled["a"].result
+    assert (result.attempts, result.cost, result.output) == (2, 2 * ANSWER_COST, "{}")
+    first, second = bench.memory.attempts
+    assert (first.error_kind, first.billing) == (ErrorKind.INVALID_OUTPUT, Billing.BILLED)
+    assert second.error_kind is None
+
+
+async def test_a_budget_is_never_exceeded_and_is_used_up() -> None:
+    bench = Bench(Scripted({}), budget=10 * ANSWER_COST + 50 * IN)
+    await bench.run([f"r{n}" for n in range(100)])
+    assert bench.purse is not None
+    spent = sum(settled.result.cost for settled in bench.memory.settled.values())
+    assert spent == bench.purse.spent <= bench.purse.budget
+    assert bench.run_stopper.reason is not None
+    assert bench.run_stopper.reason.cause is Cause.BUDGET
+    assert len(bench.memory.settled) >= 8
+
+
+@pytest.mark.parametrize("code", sorted(BY_CODE))
+async def test_every_code_of_the_table_leads_to_a_settled_row_or_a_stop(code: str) -> None:
+    bench = Bench(Scripted({"a": [failed(code, 400)]}))
+    await bench.run(["a"])
+    assert ("a" in bench.memory.settled) is not bench.stopper.is_stopping
+    assert len(bench.memory.attempts) == len(bench.provider.sent)
