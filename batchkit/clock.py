@@ -1,4 +1,4 @@
-"""One source of time: the event loop's clock, so that tests can run it faster than the world."""
+"""Where the engine gets its time from: the system, or a loop whose time can run faster in tests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,28 @@ import time
 import anyio
 
 
+class SystemClock:
+    """The system's monotonic clock, and the same as seconds since the epoch.
+
+    uvloop's own `loop.time()` has milliseconds and stands still while a callback runs.
+    """
+
+    __slots__ = ("_offset",)
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Seconds since the epoch; never goes back while the process lives."""
+        return self._offset + time.monotonic()
+
+
 class LoopClock:
-    """Monotonic seconds of the running loop, and the same as seconds since the epoch."""
+    """The running loop's clock, for loops whose time is not the world's."""
 
     __slots__ = ("_offset",)
 
@@ -16,9 +36,9 @@ class LoopClock:
         self._offset = time.time() - anyio.current_time()
 
     def now(self) -> float:
-        """Monotonic seconds."""
+        """Seconds of the loop."""
         return anyio.current_time()
 
     def wall(self) -> float:
-        """Seconds since the epoch; never goes back while the process lives."""
+        """Seconds since the epoch, as the loop counts them."""
         return self._offset + anyio.current_time()

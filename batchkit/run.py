@@ -12,14 +12,14 @@ import msgspec
 
 from batchkit import __version__
 from batchkit.accounting import from_decimal
-from batchkit.clock import LoopClock
+from batchkit.clock import SystemClock
 from batchkit.endpoints import Endpoint, resolve
 from batchkit.errors import UsageError
 from batchkit.feed import Feed
 from batchkit.feeder import Feeder
 from batchkit.folder import RunFolder, write_json
 from batchkit.inputs import Input, open_input
-from batchkit.journal import SealedPart
+from batchkit.journal import Journal, SealedPart
 from batchkit.limits import FixedLimit, Gate
 from batchkit.opening import OpenRun, open_run
 from batchkit.parts import seal
@@ -135,6 +135,7 @@ class Execution:
         self._folder = folder
         self._layout = given.layout(folder, opened.plan, __version__)
         self._rng = Random()  # noqa: S311  # jitter, not secrets
+        self._readers: list[Journal] = []
         self._stopper: Stopper | None = None
         self._scheduler: Scheduler | None = None
 
@@ -149,7 +150,7 @@ class Execution:
     async def run(self) -> Ending:
         """See the run through; returns when nothing is in flight and everything is committed."""
         self._write_run_json()
-        clock = LoopClock()
+        clock = SystemClock()
         began, wall_before = clock.now(), self.opened.tally.wall_s
         self._stopper = stopper = Stopper()
         recorder = self._recorder(stopper)
@@ -171,13 +172,20 @@ class Execution:
                 group.cancel_scope.cancel()
         finally:
             await transport.aclose()
+            for reader in self._readers:
+                reader.close()
         return self._end(recorder.tally, stopper, lanes)
 
     # -- parts -------------------------------------------------------------------------------------
 
+    def _reader(self) -> Journal:
+        reader = self.opened.journal.reader()
+        self._readers.append(reader)
+        return reader
+
     def _recorder(self, stopper: Stopper) -> Recorder:
         opened, layout = self.opened, self._layout
-        reader = opened.journal.reader()
+        reader = self._reader()
 
         def seal_part(number: int) -> SealedPart:
             rows = opened.settled.part(number)
@@ -202,7 +210,7 @@ class Execution:
         return recorder
 
     def _lanes(
-        self, recorder: Recorder, stopper: Stopper, transport: Transport, clock: LoopClock
+        self, recorder: Recorder, stopper: Stopper, transport: Transport, clock: SystemClock
     ) -> list[Lane]:
         purse = self._purse()
         slots = {name: self.spec.slots(name) for name in self.opened.plan.models}
@@ -235,7 +243,7 @@ class Execution:
         recorder: Recorder,
         stopper: Stopper,
         transport: Transport,
-        clock: LoopClock,
+        clock: SystemClock,
         purse: Purse | None,
     ) -> Lane:
         spec, opened, endpoint = self.spec, self.opened, self.endpoints[name]
@@ -271,7 +279,7 @@ class Execution:
         feeder = Feeder(
             plan=opened.plan,
             model=name,
-            store=opened.journal.reader(),
+            store=self._reader(),
             cursor=self._given.source.cursor(),
             builder=self._given.rendering(opened.plan),
             digest=digest,
@@ -296,7 +304,7 @@ class Execution:
 
     # -- while it runs -----------------------------------------------------------------------------
 
-    async def _watch(self, recorder: Recorder, lanes: list[Lane], clock: LoopClock) -> None:
+    async def _watch(self, recorder: Recorder, lanes: list[Lane], clock: SystemClock) -> None:
         pace = Pace()
         progress = self.console.progress(self.opened.plan.rows, recorder.tally.settled)
         saved_at = clock.now()

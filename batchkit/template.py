@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import re
+import traceback
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 import jinja2
 import jinja2.meta
+import jinja2.nodes
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -24,6 +26,7 @@ from batchkit.records import Message
 from batchkit.wording import reason, shown_names
 
 _ROW = "row"
+_COMPILED = "<template>"  # the file name that Jinja2 gives its code
 _GLOBALS = ("range", "dict", "namespace")  # the sandbox bounds `range` to 100,000 steps
 _UNDEFINED = re.compile(r"'(\w+)' is undefined")
 _OWN_WORDS = (TypeError, ZeroDivisionError, OverflowError)  # these name kinds, not values
@@ -44,23 +47,21 @@ class Template:
             for role, text in (("system", system), ("user", user))
             if text is not None
         ]
-        self._has_row = _ROW in self._names
+        self._globals = environment.globals
 
     @property
     def columns(self) -> frozenset[str] | None:
         """The columns that rendering can look at; None for all of them."""
-        return None if self._has_row else frozenset(self._names)
+        return None if _ROW in self._names else frozenset(self._names)
 
     def render(self, values: Mapping[str, Any]) -> list[Message]:
         """The messages for one row; raises `RowError`. A system prompt of nothing is left out."""
-        names = {_ROW: values, **values} if self._has_row else values
+        names = {**self._globals, _ROW: values, **values}
         messages: list[Message] = []
         for role, place, template in self._parts:
-            try:
-                text = template.render(names)
-            except Exception as error:
-                # An expression over a row's values can raise anything; it concerns this row alone.
-                raise RowError(f"{place}{_line(error)}: {_why(error, values)}") from error
+            text = (
+                template if isinstance(template, str) else _render(template, place, names, values)
+            )
             if text and not text.isspace():
                 messages.append({"role": role, "content": text})
             elif role == "user":
@@ -69,12 +70,35 @@ class Template:
 
     def _compile(
         self, environment: ImmutableSandboxedEnvironment, text: str, place: str
-    ) -> jinja2.Template:
+    ) -> jinja2.Template | str:
+        """A template, or the text it always renders to."""
         try:
-            self._names |= jinja2.meta.find_undeclared_variables(environment.parse(text))
-            return environment.from_string(text)
+            tree = environment.parse(text)
+            self._names |= jinja2.meta.find_undeclared_variables(tree)
+            template = environment.from_string(text)
+            return template.render() if _is_constant(tree) else template
         except jinja2.TemplateSyntaxError as error:
             raise UsageError(f"{place}:{error.lineno}: {reason(error.message)}") from error
+
+
+def _render(
+    template: jinja2.Template, place: str, names: dict[str, Any], values: Mapping[str, Any]
+) -> str:
+    try:
+        # What `template.render` does, without merging globals for each row, which costs several
+        # times the rendering of a short prompt.
+        return "".join(template.root_render_func(template.new_context(names, shared=True)))
+    except Exception as error:
+        # An expression over a row's values can raise anything; it concerns this row alone.
+        raise RowError(f"{place}{_line(template, error)}: {_why(error, values)}") from error
+
+
+def _is_constant(tree: jinja2.nodes.Template) -> bool:
+    return all(
+        isinstance(node, jinja2.nodes.Output)
+        and all(isinstance(part, jinja2.nodes.TemplateData) for part in node.nodes)
+        for node in tree.body
+    )
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -86,6 +110,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
     )
     environment.globals = {name: environment.globals[name] for name in _GLOBALS}
     environment.filters["tojson"] = _to_json
+    del environment.filters["random"]  # a row must ask the same after a kill
     return environment
 
 
@@ -104,13 +129,11 @@ def _to_json(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent, default=str)
 
 
-def _line(error: Exception) -> str:
-    trace = error.__traceback__
+def _line(template: jinja2.Template, error: Exception) -> str:
     line = ""
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == "<template>":
-            line = f":{trace.tb_lineno}"
-        trace = trace.tb_next
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename == _COMPILED:
+            line = f":{template.get_corresponding_lineno(number)}"
     return line
 
 

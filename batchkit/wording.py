@@ -40,4 +40,4 @@ def shown_names(names: Sequence[str]) -> str:
 def reason(words: object) -> str:
     """A library's words on what went wrong, as a part of a sentence of ours."""
     line = " ".join(str(words).split())[:_REASON_MOST]
-    return f"{line[:1].lower()}{line[1:]}"
+    return line if line[:2].isupper() else f"{line[:1].lower()}{line[1:]}"

@@ -122,7 +122,7 @@ class RequestBuilder:
             params=params,
             prompt_tokens=_prompt_tokens(messages, target.model),
             metadata=metadata,
-            keep=self._kept(raw),
+            keep=None if self._kept is None else self._kept(raw),
         )
 
     def _check_defaults(self) -> None:
@@ -176,9 +176,9 @@ def custom_id_of(raw: Raw, id_column: str | None = None) -> str:
     return f"row-{raw.row}"
 
 
-def _kept(columns: Sequence[KeepColumn] | None) -> Callable[[Raw], list[Any] | None]:
+def _kept(columns: Sequence[KeepColumn] | None) -> Callable[[Raw], list[Any]] | None:
     if not columns:
-        return lambda _raw: None
+        return None
     from batchkit.sources.keep import to_storage  # noqa: PLC0415  # imports pyarrow
 
     return lambda raw: to_storage(columns, raw)
@@ -220,8 +220,8 @@ def _body(values: dict[str, Any]) -> dict[str, Any]:
             raise RowError("body: expected an object, got text that is not JSON") from error
     if not isinstance(body, dict):
         raise RowError(f"body: expected an object, got {kind_of(body)}")
-    for name in values:
-        if name in _BESIDE_BODY and values[name] is not None:
+    for name, value in values.items():
+        if name in _BESIDE_BODY and value is not None:
             raise RowError(f"{name!r} stands beside 'body'; put it inside")
     return body
 

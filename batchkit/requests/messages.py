@@ -57,27 +57,31 @@ def check_messages(messages: list[Message], *, is_glm: bool) -> list[Message]:
     """The messages as they will be sent, without nulls; raises `RowError`."""
     if not messages:
         raise RowError("messages: is empty; at least one message is needed")
-    is_asking = False
+    roles = _GLM_ROLES if is_glm else _OPENAI_ROLES
+    is_asking = has_text = False
     is_simple = True
     for index, message in enumerate(messages):
         if type(message) is not dict:
             raise RowError(f"messages[{index}]: expected an object, got {kind_of(message)}")
         role = message.get("role")
-        if type(role) is not str or role not in (_GLM_ROLES if is_glm else _OPENAI_ROLES):
-            raise RowError(f"messages[{index}].role: {_bad_role(role, is_glm)}")
+        if type(role) is not str or role not in roles:
+            raise RowError(f"messages[{index}].role: {_bad_role(role, roles)}")
         is_asking = is_asking or role in _ASKING
-        if len(message) > 2 or role not in _SIMPLE or type(message.get("content")) is not str:
+        content = message.get("content")
+        if type(content) is not str or len(message) > 2 or role not in _SIMPLE:
             is_simple = False
+        elif content and not content.isspace():
+            has_text = True
     if not is_simple:
         messages = [
             _checked(without_nulls(message), f"messages[{index}]", is_glm=is_glm)
             for index, message in enumerate(messages)
         ]
-    if is_glm:
-        if not is_asking:
-            raise RowError("messages: only system and assistant; a user or tool message is needed")
-        if not any(text and not text.isspace() for text in tokens.texts(messages)):
-            raise RowError("messages: hold no text")
+        has_text = has_text or any(map(str.strip, tokens.texts(messages)))
+    if is_glm and not is_asking:
+        raise RowError("messages: only system and assistant; a user or tool message is needed")
+    if is_glm and not has_text:
+        raise RowError("messages: hold no text")
     return messages
 
 
@@ -136,6 +140,6 @@ def _check_parts(parts: list[Any], place: str, *, is_glm: bool) -> None:
             raise RowError(f"{place}[{index}]: a text model takes no part of type {shown(kind)}")
 
 
-def _bad_role(role: Any, is_glm: bool) -> str:
-    roles = ", ".join(sorted(_GLM_ROLES if is_glm else _OPENAI_ROLES))
-    return f"expected one of {roles}; got {'none' if role is None else shown(role)}"
+def _bad_role(role: Any, roles: frozenset[str]) -> str:
+    expected = ", ".join(sorted(roles))
+    return f"expected one of {expected}; got {'none' if role is None else shown(role)}"

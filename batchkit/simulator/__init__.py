@@ -1,6 +1,6 @@
 """The GLM service as a server on loopback: behind `--endpoint sim`, the tests and the benchmarks.
 
-`validate`, `answers`, `instances`, `faults`, `wire` and `provider_errors` are pure; `service` holds
-the state; `server` does the HTTP. Nothing is imported here, so that a command line that only needs
-the options stays light.
+Pure: `validate`, `keys`, `answers`, `instances`, `faults`, `provider_errors`, `wire`, `responses`.
+`service` holds the state, `server` does the HTTP, `command` and `foreground` are the command line.
+Nothing is imported here, so that a command line that only needs the options stays light.
 """

@@ -1,18 +1,14 @@
-"""The options of `batchkit simulate`, and serving in the foreground until a signal."""
+"""The command line of `batchkit simulate`: its options, and what they start."""
 
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-import anyio
-
 from batchkit.errors import UsageError
-from batchkit.models import ModelTable, Tier, builtin_models, read_models
+from batchkit.models import Tier, builtin_models, read_models
 from batchkit.simulator.options import SimulatorOptions
 
 Value = TypeVar("Value")
@@ -98,19 +94,11 @@ def main(namespace: argparse.Namespace) -> int:
     table = builtin_models()
     if namespace.models is not None:
         table = table.extended(read_models(namespace.models), str(namespace.models))
-    anyio.run(_serve, options, table, namespace.port, backend_options={"use_uvloop": True})
+    # anyio and aiohttp are not for `--help`.
+    from batchkit.simulator.foreground import serve_until_signal  # noqa: PLC0415
+
+    serve_until_signal(options, table, namespace.port)
     return 0
-
-
-async def _serve(options: SimulatorOptions, table: ModelTable, port: int) -> None:
-    from batchkit.simulator.server import serve  # noqa: PLC0415  # `--help` needs no aiohttp
-
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with serve(options, table=table, port=port) as running:
-            sys.stdout.write(f"listening on {running.url}\n")
-            sys.stdout.flush()
-            async for _ in signals:
-                return
 
 
 def _flag(name: str) -> str:

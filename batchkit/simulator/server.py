@@ -12,8 +12,11 @@ from __future__ import annotations
 import asyncio
 import math
 import resource
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -25,10 +28,11 @@ from aiohttp import web
 from batchkit.errors import UsageError
 from batchkit.models import Model
 from batchkit.simulator import wire
+from batchkit.simulator.faults import Mode
 from batchkit.simulator.options import SimulatorOptions
 from batchkit.simulator.provider_errors import ErrorAnswer
-from batchkit.simulator.responses import error_response, json_response, respond
-from batchkit.simulator.service import Service
+from batchkit.simulator.responses import Payload, error_payload, payload
+from batchkit.simulator.service import Admission, Service
 from batchkit.simulator.wire import Dialect
 
 PREFIXES = {Dialect.GLM: "/api/paas/v4", Dialect.OPENAI: "/v1"}
@@ -36,6 +40,9 @@ BACKLOG = 4096  # connections that wait to be accepted: all slots of the largest
 MOST_BYTES = 64 << 20  # of one request
 _LISTED = ["glm-4.5", "glm-4.5-air", "glm-4.6"]  # the provider lists no model of the GLM-4 family
 _DESCRIPTORS = 65536
+_MEGABYTE = 1 << 20
+_NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends RST instead of FIN
+_STREAMED = {None, Mode.SLOW, Mode.PROSE, Mode.NETWORK_ERROR, Mode.SENSITIVE, Mode.CUT}
 
 _Route = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -96,16 +103,16 @@ class _Http:
         return await self._chat(request, Dialect.OPENAI)
 
     async def _glm_models(self, _: web.BaseRequest) -> web.StreamResponse:
-        return json_response(wire.model_list(_LISTED))
+        return _json(wire.model_list(_LISTED))
 
     async def _openai_models(self, _: web.BaseRequest) -> web.StreamResponse:
-        return json_response(wire.model_list(list(self._service.table)))
+        return _json(wire.model_list(list(self._service.table)))
 
     async def _stats(self, _: web.BaseRequest) -> web.StreamResponse:
-        return json_response(msgspec.json.encode(self._service.stats))
+        return _json(msgspec.json.encode(self._service.stats))
 
     async def _seen(self, _: web.BaseRequest) -> web.StreamResponse:
-        return json_response(msgspec.json.encode(self._service.seen))
+        return _json(msgspec.json.encode(self._service.seen))
 
     async def _control(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -118,7 +125,7 @@ class _Http:
             return web.Response(status=400, text=str(error))
         if control.arrears is not None:
             self._service.arrears = control.arrears
-        return json_response(b"{}")
+        return _json(b"{}")
 
     async def _chat(self, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:
         service = self._service
@@ -128,17 +135,94 @@ class _Http:
             return web.Response(status=400)  # never arrives: the client left within its request
         admitted = service.admit(raw, request.headers.get("Authorization"), dialect)
         if isinstance(admitted, ErrorAnswer):
-            return error_response(admitted, self._options, dialect)
+            return _response(error_payload(admitted, dialect, int_codes=self._options.int_codes))
         try:
             if admitted.hold_s == math.inf:
                 await asyncio.get_running_loop().create_future()
             elif admitted.hold_s:
                 await asyncio.sleep(admitted.hold_s)
             service.finish(admitted)
-            reply = service.reply(admitted)
-            return await respond(request, admitted, reply, self._options, dialect)
+            return await self._respond(request, admitted, dialect)
         finally:
             service.release(admitted)
+
+    async def _respond(
+        self, request: web.BaseRequest, admission: Admission, dialect: Dialect
+    ) -> web.StreamResponse:
+        reply, fault = self._service.reply(admission), admission.fault
+        if fault == Mode.RESET:
+            return _reset(request)
+        if fault == Mode.HUGE:
+            return await _huge(request, self._options.huge_mb)
+        if admission.call.stream and fault in _STREAMED:
+            return await _stream(request, reply, fault)
+        given = payload(reply, fault, dialect, int_codes=self._options.int_codes)
+        return _cut(request, given.body) if fault == Mode.CUT else _response(given)
+
+
+def _response(given: Payload) -> web.Response:
+    headers = {"Content-Type": given.content_type}
+    if given.location is not None:
+        headers["Location"] = given.location
+    return web.Response(status=given.status, body=given.body, headers=headers)
+
+
+def _json(body: bytes) -> web.Response:
+    return _response(Payload(body))
+
+
+async def _stream(
+    request: web.BaseRequest, reply: wire.Reply, fault: str | None
+) -> web.StreamResponse:
+    broken = fault if fault in {Mode.NETWORK_ERROR, Mode.SENSITIVE} else None
+    frames = wire.frames(reply, broken)
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    with suppress(ConnectionError):  # the client left; aiohttp notices when the response ends
+        await response.prepare(request)
+        for frame in islice(frames, 1) if fault == Mode.CUT else frames:
+            await response.write(frame)
+    if fault == Mode.CUT:
+        _transport(request).close()
+    return response
+
+
+def _cut(request: web.BaseRequest, body: bytes) -> web.Response:
+    head = (
+        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    transport = _transport(request)
+    transport.write(head.encode() + body[: len(body) // 2])
+    transport.close()
+    return web.Response()  # not sent: aiohttp sees that the connection is closing
+
+
+def _reset(request: web.BaseRequest) -> web.Response:
+    transport = _transport(request)
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
+    return web.Response()  # not sent, as in `_cut`
+
+
+async def _huge(request: web.BaseRequest, megabytes: int) -> web.StreamResponse:
+    head = b'{"choices":[{"index":0,"finish_reason":"stop","message":{"content":"'
+    tail = b'"}}]}'
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response.content_length = len(head) + megabytes * _MEGABYTE + len(tail)
+    with suppress(ConnectionError):
+        await response.prepare(request)
+        await response.write(head)
+        for _ in range(megabytes):
+            await response.write(b"x" * _MEGABYTE)
+        await response.write(tail)
+    return response
+
+
+def _transport(request: web.BaseRequest) -> asyncio.Transport:
+    transport = request.transport
+    if transport is None:
+        raise asyncio.CancelledError  # the client is gone, and this handler with it
+    return transport
 
 
 @asynccontextmanager

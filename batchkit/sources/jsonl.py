@@ -114,8 +114,8 @@ def parse_row(text: bytes) -> tuple[dict[str, Any] | None, str | None]:
     except RecursionError:
         return None, "not JSON: nested too deeply"
     except ValueError as error:  # msgspec's, or Python's on a number with thousands of digits
-        words = error if isinstance(error, msgspec.MsgspecError) else "number out of range"
-        return None, f"not JSON: {reason(words)}"
+        words = str(error) if isinstance(error, msgspec.MsgspecError) else "number out of range"
+        return None, f"not JSON: {reason(words.removeprefix('JSON is malformed: '))}"
     if type(values) is not dict:
         return None, f"expected a JSON object, got {kind_of(values)}"
     return values, None

@@ -47,7 +47,9 @@ class ParquetTable:
         group = self.chapter(row)
         groups = list(range(group, len(self._ends)))
         first = self._ends[group - 1] if group else 0
-        for batch in self._file.iter_batches(SLICE_ROWS, groups, columns=list(columns)):
+        for batch in self._file.iter_batches(
+            SLICE_ROWS, groups, columns=list(columns), use_threads=False
+        ):
             yield first, batch
             first += batch.num_rows
 

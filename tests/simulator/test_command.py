@@ -104,6 +104,6 @@ def test_it_says_where_it_listens_and_stops_on_a_signal(number: int, tmp_path: P
 def test_the_options_need_no_heavy_import() -> None:
     code = (
         "import sys; import batchkit.simulator.command;"
-        "sys.exit(bool({'aiohttp', 'pyarrow', 'jinja2'} & set(sys.modules)))"
+        "sys.exit(bool({'aiohttp', 'anyio', 'pyarrow', 'jinja2'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
