@@ -116,6 +116,7 @@ def _add_sending_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="exchanges of a row that may fail by themselves (default: 8)",
     )
+    add("--budget", metavar="AMOUNT", help="never spend more than this, in the models' currency")
     add("--format", metavar="arrow|parquet", help="of the result files (default: arrow)")
     add(
         "--skip-invalid",

@@ -65,7 +65,6 @@ class Feeder:
             if len(wanted) == self._chunk_rows:
                 break
         if not wanted:
-            self._cursor.close()
             return []
         fed: list[Fed] = []
         for raw in self._cursor.take([(row, entry.offset) for row, entry in wanted.items()]):
@@ -81,6 +80,10 @@ class Feeder:
                 next(row for row in wanted if row not in {f.request.row for f in fed})
             )
         return fed
+
+    def close(self) -> None:
+        """Close the cursor."""
+        self._cursor.close()
 
     def _changed(self, row: int) -> StoppedError:
         return StoppedError(

@@ -159,6 +159,12 @@ class Journal:
             raise DamagedError(f"{place}: missing; the file was damaged")
         return open_value(found[0], place)
 
+    def is_untouched(self) -> bool:
+        """Whether nothing was ever sent."""
+        query = "SELECT EXISTS (SELECT 1 FROM {} LIMIT 1)"
+        sent = ("attempt", "part", "result WHERE attempt IS NOT NULL")
+        return not any(self._db.execute(query.format(table)).fetchone()[0] for table in sent)
+
     # -- rows --------------------------------------------------------------------------------------
 
     def commit(self, settled: Iterable[Settled], attempts: Iterable[Attempt], tally: bytes) -> None:

@@ -1,7 +1,8 @@
 """Opening a run: a new one is planned, an interrupted one is taken up where it stopped.
 
 The plan is whole or it is not there: a kill while it was being made leaves a journal without a
-plan, which is made again, since nothing was sent yet.
+plan, which is made again, since nothing was sent yet. So is the plan of a run that was changed
+before anything was sent.
 """
 
 from __future__ import annotations
@@ -76,7 +77,12 @@ def open_run(
             plan = _make_plan(journal, spec, source, builder, keeping=keeping, report=report)
         else:
             plan = _decode_plan(planned)
-            _refuse_changes(plan, spec, source, folder)
+            changes = _changes(plan, spec, source)
+            if changes and journal.is_untouched():
+                journal.drop_plan()
+                plan = _make_plan(journal, spec, source, builder, keeping=keeping, report=report)
+            elif changes:
+                raise UsageError(f"{changes[0]}; put it back, or use another folder with -o")
         return _take_up(folder, journal, plan)
     except BaseException:
         journal.close()
@@ -180,29 +186,24 @@ def _invalid_row(fault: Fault, spec: Spec) -> Result:
     )
 
 
-def _refuse_changes(plan: Plan, spec: Spec, source: Source, folder: RunFolder) -> None:
-    """Raise `UsageError` if what is asked for now is not what the run was begun with."""
-    begun = f"{folder.path} was begun with"
+def _changes(plan: Plan, spec: Spec, source: Source) -> list[str]:
+    """What is asked for now and differs from what the run was begun with, in words."""
+    begun = f"{spec.out} was begun with"
     asks = spec.asks()
     changed = [key for key in asks if asks[key] != plan.asks.get(key)]
+    changes: list[str] = []
     if changed:
-        raise UsageError(
-            f"{spec.path}: {begun} another {' and '.join(changed)}; use another folder with -o"
-        )
+        changes.append(f"{spec.path}: {begun} another {' and '.join(changed)}")
     if spec.limit != plan.limit:
-        raise UsageError(f"--limit: {begun} {plan.limit or 'no limit'}; use another folder with -o")
+        changes.append(f"--limit: {begun} {plan.limit or 'no limit'}")
     if spec.format != plan.format:
-        raise UsageError(f"--format: {begun} {plan.format}; use another folder with -o")
+        changes.append(f"--format: {begun} {plan.format}")
     stat = source.fingerprint()
-    if (
-        any(stat[key] != plan.input[key] for key in stat)
-        and source.content_hash() != plan.input["xxh3"]
-    ):
-        raise UsageError(
-            f"{source.path}: {begun} another input "
-            f"({plan.input['path']}, {plan.input['size']:,} bytes); "
-            "put it back, or use another folder with -o"
-        )
+    same_stat = all(stat[key] == plan.input[key] for key in stat)
+    if not same_stat and source.content_hash() != plan.input["xxh3"]:
+        was = f"{plan.input['path']}, {plan.input['size']:,} bytes"
+        changes.append(f"{source.path}: {begun} another input ({was})")
+    return changes
 
 
 def _take_up(folder: RunFolder, journal: Journal, plan: Plan) -> OpenRun:

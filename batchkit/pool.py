@@ -153,6 +153,10 @@ class Pool:
 
     async def _close_when_stopped(self) -> None:
         await self._stopper.wait()
+        self._end()
+
+    def _end(self) -> None:
+        """Begin nothing more: from this call on, not from the next turn of the loop."""
         self.gate.close()
         self.feed.clear()
 
@@ -318,6 +322,7 @@ class Pool:
             resets_at=failure.resets_at,
         )
         (self._run_stopper if stops is Stops.JOB else self._stopper).stop(reason)
+        self._end()
 
     def _close(self, life: Life, completion: Completion, answered: Answered) -> None:
         result = self._result(life, completion)

@@ -63,6 +63,7 @@ class Recorder:
         self._seal_wake = anyio.Event()
         self._writing = anyio.Lock()
         self._closed = False
+        self._is_committed = False  # everything that will ever come
         self._done = anyio.Event()
         self.give_up = False  # stop trying to write what the disk refuses
         self.before_commit: Callable[[Tally], None] = lambda _tally: None
@@ -77,7 +78,8 @@ class Recorder:
     async def wait_room(self) -> None:
         """Wait until the backlog is below its bound."""
         while len(self._queue) >= self._backlog:
-            self._room = anyio.Event()
+            if self._room.is_set():
+                self._room = anyio.Event()
             await self._room.wait()
 
     @property
@@ -90,13 +92,13 @@ class Recorder:
         """Nothing more will come; `run` ends when everything is committed and sealed."""
         self._closed = True
         self._wake.set()
-        self._seal_wake.set()
 
     async def run(self) -> None:
         """Commit groups and seal parts until closed and empty."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._seal_parts, name="sealer")
             await self._commit_groups()
+            self._is_committed = True
             self._seal_wake.set()
         self._done.set()
 
@@ -158,7 +160,7 @@ class Recorder:
             while self._to_seal:
                 if not await self._seal_one(self._to_seal.popleft()) and self.give_up:
                     return
-            if self._closed and not self._queue and not self._to_seal:
+            if self._is_committed:
                 return
             self._seal_wake = anyio.Event()
             await self._seal_wake.wait()

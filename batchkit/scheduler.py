@@ -79,3 +79,4 @@ class Scheduler:
             self._stopper.stop(StopReason(Cause.FATAL, str(error)))
         finally:
             lane.feed.close()
+            lane.feeder.close()

@@ -29,12 +29,16 @@ def open_columnar(
     """The source in a file; see `open_source`."""
     try:
         table = _open_table(path)
+        try:
+            source = ColumnarSource(path, table.schema, keep, columns)
+            has_rows = table.has_rows()
+        finally:
+            table.close()
     except _CANNOT_READ as error:
         raise UsageError(f"{path}: cannot be read: {_why(error)}; mend the file") from error
-    try:
-        return ColumnarSource(path, table.schema, keep, columns)
-    finally:
-        table.close()
+    if not has_rows:
+        raise UsageError(f"{path}: has no rows; expected at least one")
+    return source
 
 
 class ColumnarSource(Source):

@@ -62,17 +62,19 @@ class JsonlSource(Source):
     def _check_beginning(self) -> None:
         with LineFile(self.path, self._compression) as file:
             try:
-                beginning = file.read_line()[:4]
+                line = beginning = file.read_line()
+                while _is_blank(line):
+                    line = file.read_line()
             except LongLineError:
                 return
             except BrokenFileError as error:
                 if file.offset == 0:
                     raise UsageError(f"{self.path}: {error}; make the file again") from error
                 return
-        if not beginning:
-            raise UsageError(f"{self.path}: is empty; expected one JSON object a line")
-        if beginning[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in beginning:
+        if beginning[:2] in {b"\xff\xfe", b"\xfe\xff"} or b"\0" in beginning[:4]:
             raise UsageError(f"{self.path}: is not UTF-8 but UTF-16 or UTF-32; save it as UTF-8")
+        if not line:
+            raise UsageError(f"{self.path}: is empty; expected one JSON object a line")
 
 
 class JsonlCursor:
@@ -113,9 +115,10 @@ def parse_row(text: bytes) -> tuple[dict[str, Any] | None, str | None]:
         return None, "not UTF-8; save the file as UTF-8"
     except RecursionError:
         return None, "not JSON: nested too deeply"
-    except ValueError as error:  # msgspec's, or Python's on a number with thousands of digits
-        words = str(error) if isinstance(error, msgspec.MsgspecError) else "number out of range"
-        return None, f"not JSON: {reason(words.removeprefix('JSON is malformed: '))}"
+    except msgspec.ValidationError:
+        return None, "not JSON: number out of range"
+    except msgspec.DecodeError as error:
+        return None, f"not JSON: {reason(str(error).removeprefix('JSON is malformed: '))}"
     if type(values) is not dict:
         return None, f"expected a JSON object, got {kind_of(values)}"
     return values, None

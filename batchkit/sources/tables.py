@@ -22,6 +22,8 @@ class Table(Protocol):
 
     schema: pa.Schema
 
+    def has_rows(self) -> bool: ...
+
     def slices(self, columns: Sequence[str], row: int = 0) -> Slices:
         """Batches of at most `SLICE_ROWS` rows, the first of them at or before `row`."""
         ...
@@ -42,6 +44,9 @@ class ParquetTable:
         metadata = self._file.metadata
         sizes = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
         self._ends = list(accumulate(sizes))
+
+    def has_rows(self) -> bool:
+        return self._ends[-1:] > [0]
 
     def slices(self, columns: Sequence[str], row: int = 0) -> Slices:
         group = self.chapter(row)
@@ -72,6 +77,9 @@ class ArrowTable:
         self._map.seek(0)
         self._reader = (pa.ipc.open_file if is_file else pa.ipc.open_stream)(self._map)
         self.schema: pa.Schema = self._reader.schema
+
+    def has_rows(self) -> bool:
+        return any(batch.num_rows for batch in self._batches())
 
     def slices(self, columns: Sequence[str], row: int = 0) -> Slices:
         del row  # there is one chapter

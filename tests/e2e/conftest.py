@@ -1,0 +1,85 @@
+"""A simulated service per test, and the command line as a function."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from batchkit.cli import main
+from batchkit.simulator.options import SimulatorOptions
+from batchkit.simulator.server import Running, serve_in_thread
+
+KEYS = ("ZAI_API_KEY", "ZHIPUAI_API_KEY", "OPENAI_API_KEY")
+
+
+class Done(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Done]
+Simulate = Callable[..., Running]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory and an environment without keys."""
+    monkeypatch.chdir(tmp_path)
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def batchkit(capfdbinary: pytest.CaptureFixture[bytes]) -> Command:
+    """The command line, in this process."""
+
+    def run(*words: str | Path) -> Done:
+        capfdbinary.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capfdbinary.readouterr()
+        return Done(code, captured.out.decode(), captured.err.decode())
+
+    return run
+
+
+@pytest.fixture
+def simulate() -> Iterator[Simulate]:
+    """Starts simulated services that end with the test."""
+    with ExitStack() as stack:
+
+        def start(**options: Any) -> Running:
+            return stack.enter_context(serve_in_thread(SimulatorOptions(**options)))
+
+        yield start
+
+
+def write_rows(path: Path, rows: list[Any]) -> Path:
+    """A JSONL file of `rows`."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def prompts(count: int, **rest: Any) -> list[dict[str, Any]]:
+    """Flat request rows."""
+    return [
+        {"custom_id": f"q-{n}", "model": "glm-4-flash-250414", "prompt": f"Question {n}?", **rest}
+        for n in range(count)
+    ]
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = msgspec.json.decode((folder / "summary.json").read_bytes())
+    return summary
