@@ -71,7 +71,8 @@ class RunFolder:
 
     def refuse_foreign(self) -> None:
         """Raise `UsageError` if the folder holds something but no run."""
-        names = {entry.name for entry in self.path.iterdir()} - {"run.lock"}
+        names = {entry.name for entry in self.path.iterdir()}
+        names -= {"run.lock", "journal.db.tmp"}  # all that a kill at the very start leaves
         if names and "journal.db" not in names and "run.json" not in names:
             raise UsageError(
                 f"{self.path}: the folder is not empty and holds no run; give another with -o"

@@ -6,7 +6,8 @@ Rules of the file:
    returns, the group survives a power cut (sqlite.org, "PRAGMA synchronous", "Write-Ahead Log").
 2. The tally is written in the transaction of the rows that it counts: never ahead, never behind.
 3. A row settles once: the primary key refuses a second result.
-4. Every value carries a checksum, since SQLite does not notice a flipped byte inside one.
+4. Every value carries a checksum, seeded with its row's key: SQLite notices neither a flipped byte
+   in a value nor a value that stands under another key.
 5. One connection writes. Sealing and `status` read through connections of their own.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,19 @@ from batchkit.records import Attempt, Result
 
 FORMAT = 1  # of the file; a newer one is refused, an older one has a reader here
 _CHECKSUM = 8  # bytes
+_ROWS_MOST = 1 << 62
 _BUSY_S = 30.0  # another process may be reading; writers never wait for readers in WAL mode
 
 _SCHEMA = """
 CREATE TABLE meta    (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE block   (block INTEGER PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE result  (row INTEGER PRIMARY KEY, value BLOB NOT NULL, attempt BLOB);
+CREATE TABLE result  (row INTEGER PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE attempt (row INTEGER, attempt INTEGER, value BLOB NOT NULL,
                       PRIMARY KEY (row, attempt)) WITHOUT ROWID;
 CREATE TABLE part    (part INTEGER PRIMARY KEY, value BLOB NOT NULL);
 """
 
 _encode = msgspec.msgpack.Encoder().encode
-_result = msgspec.msgpack.Decoder(Result)
-_attempt = msgspec.msgpack.Decoder(Attempt)
 
 
 class SealedPart(msgspec.Struct, frozen=True):
@@ -54,13 +54,15 @@ class SealedPart(msgspec.Struct, frozen=True):
     attempts_xxh3: str
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Settled(msgspec.Struct, frozen=True, array_like=True):
     """A result with the attempt that settled it; rows that were never sent have none."""
 
     result: Result
     attempt: Attempt | None
 
 
+_settled = msgspec.msgpack.Decoder(Settled)
+_attempt = msgspec.msgpack.Decoder(Attempt)
 _part = msgspec.msgpack.Decoder(SealedPart)
 
 
@@ -68,17 +70,18 @@ class DamagedError(StoppedError):
     """The journal holds bytes that batchkit did not write."""
 
 
-def seal_value(body: bytes) -> bytes:
-    """`body` with its checksum behind it."""
-    return body + xxhash.xxh3_64_digest(body)
+def seal_value(body: bytes, key: int = 0) -> bytes:
+    """`body` with a checksum of itself and its key behind it."""
+    return body + xxhash.xxh3_64_digest(body, key)
 
 
-def open_value(value: bytes, place: str) -> bytes:
+def open_value(value: Any, place: str, key: int = 0) -> bytes:
     """The body of a sealed value; raises `DamagedError` if it is not what was written."""
-    body = value[:-_CHECKSUM]
-    if len(value) < _CHECKSUM or xxhash.xxh3_64_digest(body) != value[-_CHECKSUM:]:
-        raise DamagedError(f"{place}: the value does not match its checksum; the file was damaged")
-    return body
+    if isinstance(value, bytes) and len(value) >= _CHECKSUM:
+        body = value[:-_CHECKSUM]
+        if xxhash.xxh3_64_digest(body, key % (1 << 64)) == value[-_CHECKSUM:]:
+            return body
+    raise DamagedError(f"{place}: the value does not match its checksum; the file was damaged")
 
 
 class Journal:
@@ -90,37 +93,48 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path) -> Journal:
-        """A new, empty journal at `path`, which must not exist."""
-        db = _connect(f"{path.absolute().as_uri()}?mode=rwc")
-        db.execute("PRAGMA page_size = 8192")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        journal = cls(path, db)
-        with journal._transaction():
-            for statement in _SCHEMA.strip().split(";\n"):
-                db.execute(statement.removesuffix(";"))
-            db.execute(f"PRAGMA user_version = {FORMAT}")
-        return journal
+        """A new, empty journal at `path`, which must not exist.
+
+        A kill leaves no half-made journal: the file gets its name when it is whole. That name is
+        durable with the first commit (SQLite syncs the folder in which it makes the WAL file).
+        """
+        assert not path.exists(), path
+        unfinished = path.with_name(f"{path.name}.tmp")
+        unfinished.unlink(missing_ok=True)
+        with closing(_connect(unfinished, "rwc")) as db:
+            db.execute("PRAGMA page_size = 8192")
+            db.execute("PRAGMA journal_mode = OFF")  # a leftover is not mended but made anew
+            db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+        unfinished.replace(path)
+        return cls.open(path)
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> Journal:
         """The journal at `path`; raises `UsageError` or `DamagedError` if it cannot be used."""
-        mode = "ro" if read_only else "rw"
         try:
-            db = _connect(f"{path.absolute().as_uri()}?mode={mode}")
-            (version,) = db.execute("PRAGMA user_version").fetchone()
+            db = _connect(path, "ro" if read_only else "rw")
+        except sqlite3.Error as error:
+            raise DamagedError(f"{path}: cannot be opened: {error}") from error
+        journal = cls(path, db)
+        try:
+            journal._check_format()
             if not read_only:
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = FULL")
-        except sqlite3.DatabaseError as error:
-            raise DamagedError(f"{path}: not a readable journal: {error}") from error
-        if version > FORMAT:
+        except BaseException:
             db.close()
+            raise
+        return journal
+
+    def _check_format(self) -> None:
+        ((version,),) = self._rows("PRAGMA user_version")
+        if version > FORMAT:
             raise UsageError(
-                f"{path}: journal format {version} is newer than this batchkit reads ({FORMAT}); "
-                "use the version that wrote it"
+                f"{self.path}: journal format {version} is newer than this batchkit reads "
+                f"({FORMAT}); use the version that wrote it"
             )
-        return cls(path, db)
+        if version < 1:
+            raise DamagedError(f"{self.path}: not a journal of batchkit; the file was damaged")
 
     def reader(self) -> Journal:
         """A second connection to the same file that only reads."""
@@ -136,7 +150,7 @@ class Journal:
         with self._transaction():
             self._db.executemany(
                 "INSERT OR REPLACE INTO block VALUES (?, ?)",
-                ((n, seal_value(body)) for n, body in blocks),
+                ((n, seal_value(body, n)) for n, body in blocks),
             )
 
     def finish_plan(self, plan: bytes, tally: bytes) -> None:
@@ -146,33 +160,38 @@ class Journal:
             self._put("tally", tally)
 
     def drop_plan(self) -> None:
-        """Forget a plan that was never finished, and the bad rows found while it was made."""
+        """Forget a plan that was never finished, and the bad rows found while it was made.
+
+        Raises `DamagedError` if requests were sent, since then there was a plan.
+        """
+        if not self.is_untouched():
+            raise DamagedError(f"{self.path}: the plan is missing; the file was damaged")
         with self._transaction():
             self._db.execute("DELETE FROM block")
             self._db.execute("DELETE FROM result")
             self._db.execute("DELETE FROM meta WHERE key = 'plan'")
 
     def block(self, number: int) -> bytes:
-        found = self._db.execute("SELECT value FROM block WHERE block = ?", (number,)).fetchone()
         place = f"{self.path}: block {number}"
-        if found is None:
-            raise DamagedError(f"{place}: missing; the file was damaged")
-        return open_value(found[0], place)
+        for (value,) in self._rows("SELECT value FROM block WHERE block = ?", number):
+            return open_value(value, place, number)
+        raise DamagedError(f"{place}: missing; the file was damaged")
 
     def is_untouched(self) -> bool:
         """Whether nothing was ever sent."""
-        query = "SELECT EXISTS (SELECT 1 FROM {} LIMIT 1)"
-        sent = ("attempt", "part", "result WHERE attempt IS NOT NULL")
-        return not any(self._db.execute(query.format(table)).fetchone()[0] for table in sent)
+        was_sent = (
+            self.parts()
+            or any(self._rows("SELECT 1 FROM attempt LIMIT 1"))
+            or any(one.attempt for one in self.settled(0, _ROWS_MOST))
+        )
+        return not was_sent
 
     # -- rows --------------------------------------------------------------------------------------
 
     def commit(self, settled: Iterable[Settled], attempts: Iterable[Attempt], tally: bytes) -> None:
         """Make a group durable: results, attempts that settled nothing, and the tally with them."""
         with self._transaction():
-            self._db.executemany(
-                "INSERT INTO result VALUES (?, ?, ?)", map(_result_values, settled)
-            )
+            self._db.executemany("INSERT INTO result VALUES (?, ?)", map(_settled_values, settled))
             self._db.executemany(
                 "INSERT INTO attempt VALUES (?, ?, ?)", map(_attempt_values, attempts)
             )
@@ -184,26 +203,25 @@ class Journal:
             self._put(key, body)
 
     def get(self, key: str) -> bytes | None:
-        found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if found is None else open_value(found[0], f"{self.path}: {key}")
+        for (value,) in self._rows("SELECT value FROM meta WHERE key = ?", key):
+            return open_value(value, f"{self.path}: {key}")
+        return None
 
     def settled_rows(self) -> Iterator[int]:
         """Rows with a result outside sealed parts."""
-        return (row for (row,) in self._db.execute("SELECT row FROM result"))
+        return (row for (row,) in self._rows("SELECT row FROM result"))
 
     def settled(self, first: int, last: int) -> Iterator[Settled]:
         """Results of rows in [first, last), in input order."""
-        query = "SELECT row, value, attempt FROM result WHERE row >= ? AND row < ? ORDER BY row"
-        for row, value, attempt in self._db.execute(query, (first, last)):
-            place = f"{self.path}: result of row {row}"
-            result = _decode(_result, value, place)
-            yield Settled(result, None if attempt is None else _decode(_attempt, attempt, place))
+        query = "SELECT row, value FROM result WHERE row >= ? AND row < ? ORDER BY row"
+        for row, value in self._rows(query, first, last):
+            yield _decode(_settled, value, f"{self.path}: result of row {row}", row)
 
     def attempts(self, first: int, last: int) -> Iterator[Attempt]:
         """Attempts that settled nothing, of rows in [first, last), in order."""
         query = "SELECT row, value FROM attempt WHERE row >= ? AND row < ? ORDER BY row, attempt"
-        for row, value in self._db.execute(query, (first, last)):
-            yield _decode(_attempt, value, f"{self.path}: an attempt of row {row}")
+        for row, value in self._rows(query, first, last):
+            yield _decode(_attempt, value, f"{self.path}: an attempt of row {row}", row)
 
     def open_attempts(self) -> Iterator[Attempt]:
         """Attempts of rows that have not settled: what an interrupted run had begun."""
@@ -211,20 +229,20 @@ class Journal:
             "SELECT a.row, a.value FROM attempt a LEFT JOIN result r ON r.row = a.row "
             "WHERE r.row IS NULL ORDER BY a.row, a.attempt"
         )
-        for row, value in self._db.execute(query):
-            yield _decode(_attempt, value, f"{self.path}: an attempt of row {row}")
+        for row, value in self._rows(query):
+            yield _decode(_attempt, value, f"{self.path}: an attempt of row {row}", row)
 
     # -- parts -------------------------------------------------------------------------------------
 
     def parts(self) -> list[SealedPart]:
-        found = self._db.execute("SELECT part, value FROM part ORDER BY part")
-        return [_decode(_part, value, f"{self.path}: part {n}") for n, value in found]
+        found = self._rows("SELECT part, value FROM part ORDER BY part")
+        return [_decode(_part, value, f"{self.path}: part {n}", n) for n, value in found]
 
     def record_part(self, part: SealedPart, first: int, last: int) -> None:
         """The part is whole on disk under its final name: it replaces its rows in the journal."""
         with self._transaction():
             self._db.execute(
-                "INSERT INTO part VALUES (?, ?)", (part.part, seal_value(_encode(part)))
+                "INSERT INTO part VALUES (?, ?)", (part.part, seal_value(_encode(part), part.part))
             )
             self._db.execute("DELETE FROM result WHERE row >= ? AND row < ?", (first, last))
             self._db.execute("DELETE FROM attempt WHERE row >= ? AND row < ?", (first, last))
@@ -233,6 +251,12 @@ class Journal:
 
     def _put(self, key: str, body: bytes) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, seal_value(body)))
+
+    def _rows(self, query: str, *values: int | str) -> Iterator[Any]:
+        try:
+            yield from self._db.execute(query, values)
+        except sqlite3.DatabaseError as error:
+            raise DamagedError(f"{self.path}: cannot be read: {error}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -246,27 +270,27 @@ class Journal:
             raise
 
 
-def _connect(uri: str) -> sqlite3.Connection:
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(
-        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_S
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=_BUSY_S,
     )
 
 
-def _result_values(settled: Settled) -> tuple[int, bytes, bytes | None]:
-    attempt = settled.attempt
-    return (
-        settled.result.row,
-        seal_value(_encode(settled.result)),
-        None if attempt is None else seal_value(_encode(attempt)),
-    )
+def _settled_values(settled: Settled) -> tuple[int, bytes]:
+    row = settled.result.row
+    return row, seal_value(_encode(settled), row)
 
 
 def _attempt_values(attempt: Attempt) -> tuple[int, int, bytes]:
-    return attempt.row, attempt.attempt, seal_value(_encode(attempt))
+    return attempt.row, attempt.attempt, seal_value(_encode(attempt), attempt.row)
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[Any], value: bytes, place: str) -> Any:
+def _decode(decoder: msgspec.msgpack.Decoder[Any], value: Any, place: str, key: int) -> Any:
     try:
-        return decoder.decode(open_value(value, place))
+        return decoder.decode(open_value(value, place, key))
     except msgspec.DecodeError as error:
         raise DamagedError(f"{place}: not what batchkit wrote: {error}") from error

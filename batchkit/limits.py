@@ -58,8 +58,22 @@ class Occupancy:
         self._since = now
 
 
+class _Turn:
+    """A place in the queue for slots."""
+
+    __slots__ = ("come", "has_slot")
+
+    def __init__(self) -> None:
+        self.come = anyio.Event()
+        self.has_slot = False
+
+
 class Gate:
-    """Hands out one model's slots, in order of arrival; a repeated attempt goes before new rows."""
+    """Hands out one model's slots in order of arrival; repeated attempts go before new rows.
+
+    A slot that comes free belongs to the first waiter from that moment on, before it runs: whoever
+    asks in between, such as the worker that gave the slot back, cannot take it.
+    """
 
     def __init__(self, limit: Limit, *, clock: Callable[[], float]) -> None:
         self.limit = limit
@@ -67,42 +81,44 @@ class Gate:
         self.pending = True  # whether there are rows left to send; set by the pool
         self.occupancy = Occupancy(clock())
         self._clock = clock
-        self._waiting: deque[anyio.Event] = deque()
+        self._repeated: deque[_Turn] = deque()
+        self._new: deque[_Turn] = deque()
         self._closed = False
 
     async def acquire(self, *, again: bool = False) -> None:
         """Wait for a slot and take it; raises `DrainingError` once the gate is closed."""
-        while self._closed or self.in_flight >= self.limit.slots:
-            if self._closed:
-                raise DrainingError
-            turn = anyio.Event()
-            (self._waiting.appendleft if again else self._waiting.append)(turn)
-            try:
-                await turn.wait()
-            except BaseException:
-                if turn.is_set():  # the wake-up must not be lost with us
-                    self._wake()
-                else:
-                    self._waiting.remove(turn)
-                raise
-            again = True  # whoever was woken and came too late does not go to the end
+        if self._closed:
+            raise DrainingError
         self._account()
-        self.in_flight += 1
+        if self.in_flight < self.limit.slots and not self._is_awaited():
+            self.in_flight += 1
+            return
+        turn = _Turn()
+        waiting = self._repeated if again else self._new
+        waiting.append(turn)
+        try:
+            await turn.come.wait()
+        except BaseException:
+            self._leave(turn, waiting)
+            raise
+        if self._closed:
+            self._leave(turn, waiting)
+            raise DrainingError
 
     def release(self, signal: Signal, *, started_at: float) -> None:
         """Give a slot back, with what its attempt says about the limit."""
         self._account()
         now = self._clock()
         self.limit.on_end(signal, started_at=started_at, now=now, in_flight=self.in_flight)
-        self.in_flight -= 1
-        assert self.in_flight >= 0
-        self._wake()
+        self._free()
 
     def close(self) -> None:
         """Begin no further attempt: every waiter, now and later, gets `DrainingError`."""
+        self._account()
         self._closed = True
-        while self._waiting:
-            self._waiting.popleft().set()
+        for waiting in (self._repeated, self._new):
+            while waiting:
+                waiting.popleft().come.set()
 
     def settle_pending(self, *, pending: bool) -> None:
         """Say whether rows are still waiting to be sent."""
@@ -120,11 +136,24 @@ class Gate:
             self._clock(),
             in_flight=self.in_flight,
             slots=self.limit.slots,
-            pending=self.pending or bool(self._waiting),
+            pending=self.pending or self._is_awaited(),
         )
 
-    def _wake(self) -> None:
-        free = self.limit.slots - self.in_flight
-        while free > 0 and self._waiting:
-            self._waiting.popleft().set()
-            free -= 1
+    def _is_awaited(self) -> bool:
+        return bool(self._repeated or self._new)
+
+    def _leave(self, turn: _Turn, waiting: deque[_Turn]) -> None:
+        self._account()
+        if turn.has_slot:
+            self._free()  # the slot must not be lost with its waiter
+        elif not self._closed:
+            waiting.remove(turn)
+
+    def _free(self) -> None:
+        self.in_flight -= 1
+        assert self.in_flight >= 0
+        while self.in_flight < self.limit.slots and self._is_awaited():
+            turn = (self._repeated or self._new).popleft()
+            turn.has_slot = True
+            turn.come.set()
+            self.in_flight += 1

@@ -31,7 +31,7 @@ LINGER_S = (
 )
 _TRY_AGAIN_S = 1.0
 
-WriteError = (OSError, sqlite3.Error)
+WriteError = (OSError, sqlite3.OperationalError)  # what the disk does; the rest is a bug
 
 
 class Recorder:

@@ -21,6 +21,7 @@ from batchkit.records import Message, Request
 from batchkit.requests.messages import check_messages, messages_of, without_nulls
 from batchkit.requests.params import GLM_CHECKS, OPENAI_CHECKS, Check, check_params
 from batchkit.sources.base import Raw
+from batchkit.strict_json import NotJsonError, decode_json
 from batchkit.template import RowError, Template
 from batchkit.wording import kind_of, shown, shown_names
 
@@ -215,9 +216,9 @@ def _body(values: dict[str, Any]) -> dict[str, Any]:
         return values
     if isinstance(body, str):  # JSON text, as columnar files may have it
         try:
-            body = msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise RowError("body: expected an object, got text that is not JSON") from error
+            body = decode_json(body.encode())
+        except NotJsonError as error:
+            raise RowError(f"body: expected an object, got text that is {error}") from error
     if not isinstance(body, dict):
         raise RowError(f"body: expected an object, got {kind_of(body)}")
     for name, value in values.items():
@@ -234,8 +235,8 @@ def _metadata(values: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
         return None
     if isinstance(given, str) and given[:1] in {"{", "["}:
         try:
-            msgspec.json.decode(given)
-        except (msgspec.DecodeError, RecursionError):
+            decode_json(given.encode())
+        except NotJsonError:
             pass
         else:
             return given

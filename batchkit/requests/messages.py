@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from batchkit import tokens
 from batchkit.records import Message
+from batchkit.strict_json import NotJsonError, decode_json
 from batchkit.template import RowError
 from batchkit.wording import kind_of, shown
 
@@ -45,9 +44,9 @@ def messages_of(body: Mapping[str, Any]) -> list[Message]:
 def _listed(given: Any) -> list[Message]:
     if isinstance(given, str):  # JSON text, as columnar files may have it
         try:
-            given = msgspec.json.decode(given)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise RowError("messages: expected a list, got text that is not JSON") from error
+            given = decode_json(given.encode())
+        except NotJsonError as error:
+            raise RowError(f"messages: expected a list, got text that is {error}") from error
     if not isinstance(given, list):
         raise RowError(f"messages: expected a list, got {kind_of(given)}")
     return given

@@ -11,9 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-import msgspec
-
 from batchkit.models import Model
+from batchkit.strict_json import NotJsonError, decode_json
 from batchkit.template import RowError
 from batchkit.wording import kind_of, shown
 
@@ -135,9 +134,9 @@ def _from_json_text(name: str, value: Any) -> Any:
     """`value`, decoded if it is JSON text, as columnar files may have it."""
     if isinstance(value, str):
         try:
-            value = msgspec.json.decode(value)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise RowError(f"{name}: expected JSON, got other text") from error
+            value = decode_json(value.encode())
+        except NotJsonError as error:
+            raise RowError(f"{name}: expected JSON, got text that is {error}") from error
     if not _is_json(value):
         raise RowError(f"{name}: holds a value that JSON has no form for")
     return value

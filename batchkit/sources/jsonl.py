@@ -10,15 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from batchkit.errors import UsageError
 from batchkit.sources.base import ENDED, Cursor, Raw, Source
 from batchkit.sources.lines import LINE_MOST, BrokenFileError, Compression, LineFile, LongLineError
-from batchkit.wording import kind_of, reason
+from batchkit.strict_json import NotJsonError, decode_json
+from batchkit.wording import kind_of
 
 _BOM = b"\xef\xbb\xbf"
-_decode = msgspec.json.Decoder().decode
 _TOO_LONG = f"the line is longer than {LINE_MOST >> 20} MiB"
 
 
@@ -110,15 +108,9 @@ def _is_blank(text: bytes) -> bool:
 def parse_row(text: bytes) -> tuple[dict[str, Any] | None, str | None]:
     """The object on one line, or why there is none."""
     try:
-        values = _decode(text.removeprefix(_BOM))  # on any line: files may have been joined
-    except UnicodeDecodeError:
-        return None, "not UTF-8; save the file as UTF-8"
-    except RecursionError:
-        return None, "not JSON: nested too deeply"
-    except msgspec.ValidationError:
-        return None, "not JSON: number out of range"
-    except msgspec.DecodeError as error:
-        return None, f"not JSON: {reason(str(error).removeprefix('JSON is malformed: '))}"
+        values = decode_json(text.removeprefix(_BOM))  # on any line: files may have been joined
+    except NotJsonError as error:
+        return None, str(error)
     if type(values) is not dict:
         return None, f"expected a JSON object, got {kind_of(values)}"
     return values, None

@@ -15,6 +15,7 @@ from batchkit.sources import Raw, open_source
 from batchkit.sources import lines as lines_module
 
 ROWS = b'{"id": 1}\n{"id": 2}\n{"id": 3}\n'
+DEEP = "not JSON that can be sent: nested deeper than 100 levels"
 SUFFIXES = ("jsonl", "jsonl.gz", "jsonl.zst")
 
 
@@ -81,7 +82,8 @@ def test_the_last_line_needs_no_line_end(tmp_path: Path) -> None:
         (b'{"a": "\xff"}', "not UTF-8; save the file as UTF-8"),
         (b'{"a": "\xed\xa0\x80"}', "not UTF-8; save the file as UTF-8"),
         (b'{"a": "\x00"}', "not JSON: invalid character (byte 7)"),
-        (b"[" * 100_000, "not JSON: nested too deeply"),
+        (b"[" * 100_000, DEEP),
+        (b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}", DEEP),
         (b"[1]", "expected a JSON object, got a list"),
         (b'"text"', "expected a JSON object, got a string"),
         (b"12", "expected a JSON object, got a number"),
@@ -104,6 +106,12 @@ def test_a_lone_surrogate_is_a_fault(tmp_path: Path) -> None:
     (raw,) = scanned(write(tmp_path, b'{"a": "\\ud800 and more text"}'))
     assert raw.values is None
     assert (raw.fault or "").startswith("not JSON: ")
+
+
+def test_many_brackets_are_not_deep_nesting(tmp_path: Path) -> None:
+    wide = b'{"a": ' + b"[" * 98 + b"[], {}" + b"]" * 98 + b', "b": "' + b"[{" * 200 + b'"}'
+    (raw,) = scanned(write(tmp_path, wide))
+    assert raw.fault is None
 
 
 def test_of_a_repeated_key_the_last_counts(tmp_path: Path) -> None:
