@@ -7,7 +7,7 @@ and every sum is exact. Cost of an answer (docs.bigmodel.cn, context cache):
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal
 
 import msgspec
 
@@ -15,12 +15,13 @@ from batchkit.models import Price
 from batchkit.records import Usage
 
 PICO = 10**12  # units in one CNY, USD, …
+_EXACT = Context(prec=60)  # digits; the default of 28 would round a sum without a word
 _PER_TOKEN = 10**6  # units per token for a price of 1 per million tokens
 
 
 def to_decimal(amount: int) -> Decimal:
     """`amount` units as a decimal with twelve places."""
-    return Decimal(amount).scaleb(-12)
+    return Decimal(amount).scaleb(-12, _EXACT)
 
 
 def to_text(amount: int) -> str:
@@ -31,9 +32,9 @@ def to_text(amount: int) -> str:
 
 def from_decimal(amount: Decimal) -> int:
     """Units of `amount`; raises `ValueError` if it has more than twelve decimals."""
-    units = amount.scaleb(12)
-    if units != units.to_integral_value():
-        raise ValueError(f"{amount} has more than twelve decimals")
+    units = amount.scaleb(12, _EXACT)
+    if units != units.to_integral_value(context=_EXACT):
+        raise ValueError(f"{amount:f} has more than twelve decimals")
     return int(units)
 
 

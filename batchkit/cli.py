@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from batchkit import __version__
-from batchkit.errors import BatchkitError
+from batchkit.errors import BatchkitError, InterruptedByError
 
 _SPEC_HELP = (
     "a request file (.jsonl, .jsonl.gz, .jsonl.zst, .parquet, .arrow) or a job file (.toml)"
@@ -31,10 +32,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = namespace.command(namespace)
     except BatchkitError as error:
         _say(str(error))
-        return error.exit_code
+        code = error.exit_code
     except KeyboardInterrupt:
-        return 130
+        code = 130
+    except InterruptedByError as error:
+        code = error.exit_code
+    except BrokenPipeError:
+        code = 0  # whoever read the output has seen enough
+    _close_streams()
     return code
+
+
+def _close_streams() -> None:
+    """Flush now, where a reader that is gone can be forgiven; Python's own flush at exit cannot."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _say(line: str) -> None:
@@ -81,6 +96,7 @@ def _add_run(commands: Any) -> None:
     )
     _add_spec_options(parser)
     _add_sending_options(parser)
+    _add_resume_options(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary table")
     parser.add_argument(
@@ -123,7 +139,35 @@ def _add_sending_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a bad row fails instead of stopping the run before it starts",
     )
+    add(
+        "--drain",
+        metavar="SECONDS",
+        type=float,
+        help="what requests in flight may take after a stop (default: 30)",
+    )
     add("--local-model", metavar="GGUF", type=Path, help="the model file for --endpoint local")
+
+
+def _add_resume_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--update",
+        action="store_true",
+        help="go on with a changed input or job: ask only the rows whose request changed",
+    )
+    add(
+        "--retry-failed",
+        metavar="KIND,…",
+        nargs="?",
+        const="",
+        help="ask failed rows again, all or those of some kinds",
+    )
+    add(
+        "--reask-damaged",
+        action="store_true",
+        help="ask rows again whose results were damaged in the run's folder",
+    )
+    add("--dry-run", action="store_true", help="say what would be asked and why; sends nothing")
 
 
 def _add_check(commands: Any) -> None:

@@ -6,8 +6,8 @@ import argparse
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import anyio
@@ -15,7 +15,9 @@ import anyio.abc
 import msgspec
 
 from batchkit import __version__
-from batchkit.errors import StoppedError, UsageError
+from batchkit.errors import InterruptedByError, StoppedError, UsageError
+from batchkit.explain import explain
+from batchkit.folder import RunFolder
 from batchkit.inputs import open_input
 from batchkit.journal import Journal
 from batchkit.prepare import scan
@@ -26,7 +28,7 @@ from batchkit.status import as_text, read_status
 from batchkit.stopping import Cause, StopReason
 from batchkit.summary import as_table
 
-_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
 
 
 def run(namespace: argparse.Namespace) -> int:
@@ -37,7 +39,10 @@ def run(namespace: argparse.Namespace) -> int:
         say=lambda line: None if quiet else say(line),
         progress=lambda total, done: Progress(total, done, quiet=quiet),
     )
-    with prepared(spec, console) as execution:
+    if namespace.dry_run:
+        print(explain(RunFolder(spec.out), open_input(spec)))
+        return 0
+    with _raising_signals(), prepared(spec, console) as execution:
         done = execution.opened.settled.count
         if done:
             console.say(
@@ -45,10 +50,25 @@ def run(namespace: argparse.Namespace) -> int:
             )
         ending = anyio.run(_run, execution, backend_options={"use_uvloop": True})
     if namespace.json:
-        sys.stdout.buffer.write(msgspec.json.encode(ending.summary) + b"\n")
+        print(msgspec.json.encode(ending.summary).decode())
     elif not quiet:
         say(as_table(ending.summary))
     return _exit_code(ending)
+
+
+@contextmanager
+def _raising_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP unwind the preparations as SIGINT does, instead of ending the process."""
+
+    def interrupt(number: int, _frame: object) -> None:
+        raise InterruptedByError(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS if number != 2}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _run(execution: Execution) -> Ending:
@@ -69,7 +89,7 @@ async def _listen(execution: Execution, *, task_status: anyio.abc.TaskStatus[Non
 
 def _exit_code(ending: Ending) -> int:
     summary = ending.summary
-    if summary.complete:
+    if summary.complete and not ending.reasons:
         return summary.exit_code
     settled = summary.ok + summary.failed
     for reason in ending.reasons:
@@ -88,6 +108,8 @@ def run_options(namespace: argparse.Namespace) -> Options:
         for name, value in vars(namespace).items()
         if name in Options.__struct_fields__ and value is not None
     }
+    if "retry_failed" in given:
+        given["retry_failed"] = [kind for kind in given["retry_failed"].split(",") if kind]
     if "concurrency" in given:
         given["concurrency"] = _concurrency(given["concurrency"])
     return Options(**given)
@@ -129,7 +151,7 @@ def status(namespace: argparse.Namespace) -> int:
     """`batchkit status`."""
     found = read_status(namespace.folder, __version__)
     if namespace.json:
-        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+        print(msgspec.json.encode(found).decode())
     else:
         print(as_text(found))
     return 0

@@ -30,6 +30,16 @@ class StoppedError(BatchkitError):
     exit_code = 3
 
 
+class RowError(Exception):
+    """A row that cannot become a request: why, in one line, without the row's text."""
+
+
+class InterruptedByError(BaseException):
+    """SIGTERM or SIGHUP came while nothing was in flight that could be lost."""
+
+    exit_code = 143
+
+
 class ErrorKind(StrEnum):
     """Why a row or an attempt failed, in one word; the `error_kind` column."""
 

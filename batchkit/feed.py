@@ -34,8 +34,9 @@ class Feed(Generic[T]):
         return self._closed and not self._rows
 
     async def put(self, chunk: list[T]) -> None:
-        """Add a chunk, and wait until another is wanted."""
-        assert not self._closed
+        """Add a chunk, and wait until another is wanted; a closed feed drops it."""
+        if self._closed:
+            return
         self._rows.extend(chunk)
         self._filled.set()
         while len(self._rows) >= self._low and not self._closed:

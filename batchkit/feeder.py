@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
-from batchkit.errors import StoppedError
+from batchkit.errors import RowError, StoppedError
 from batchkit.plan import BLOCK_ROWS, BlockStore, Entry, Plan, block_entries
 from batchkit.pool import Fed, Prior
 from batchkit.prepare import Builder
 from batchkit.records import Request
-from batchkit.requests import RowError
 from batchkit.rows import SettledRows
 from batchkit.sources import Cursor
 
@@ -38,6 +37,7 @@ class Feeder:
         settled: SettledRows,
         prior: Mapping[int, Prior],
         chunk_rows: int,
+        bound: Callable[[Request], int],
     ) -> None:
         self._plan = plan
         self._model = plan.models.index(model)
@@ -47,6 +47,9 @@ class Feeder:
         self._prior = prior
         self._chunk_rows = chunk_rows
         self._wanted = self._walk(store, settled)
+        self._bound_of = bound
+        self.last_row = -1  # of the chunks so far
+        self.bound = 0  # PICO; the most that one attempt of them can cost
 
     def _walk(self, store: BlockStore, settled: SettledRows) -> Iterator[tuple[int, Entry]]:
         for number in range(-(-self._plan.rows // BLOCK_ROWS)):
@@ -74,6 +77,8 @@ class Feeder:
                 raise self._changed(raw.row) from error
             if self._digest(request) != wanted[raw.row].digest:
                 raise self._changed(raw.row)
+            self.last_row = raw.row
+            self.bound = max(self.bound, self._bound_of(request))
             fed.append(Fed(request, self._prior.get(raw.row)))
         if len(fed) != len(wanted):
             raise self._changed(
@@ -87,6 +92,6 @@ class Feeder:
 
     def _changed(self, row: int) -> StoppedError:
         return StoppedError(
-            f"{self._plan.input['path']}: row {row + 1} is not what it was when the run began; "
+            f"{self._plan.input['path']}: row {row} is not what it was when the run began; "
             "put the file back as it was, or begin another run with -o"
         )

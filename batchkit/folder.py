@@ -13,6 +13,8 @@ import msgspec
 
 from batchkit.errors import UsageError
 
+_STARTS_KEPT = 99
+
 
 class RunFolder:
     """Paths of one run, and the lock that keeps a second process out."""
@@ -68,6 +70,15 @@ class RunFolder:
             return False
         finally:
             os.close(descriptor)
+
+    def starts(self) -> list[Any]:
+        """What `run.json` records of earlier starts; nothing hangs on it."""
+        try:
+            found = msgspec.json.decode(self.run_json.read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.DecodeError):
+            return []
+        starts = found.get("starts")
+        return starts[-_STARTS_KEPT:] if isinstance(starts, list) else []
 
     def refuse_foreign(self) -> None:
         """Raise `UsageError` if the folder holds something but no run."""

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from batchkit.endpoints import likely_dialect
 from batchkit.errors import UsageError
 from batchkit.folder import RunFolder
 from batchkit.journal import Settled
-from batchkit.opening import Keeping
 from batchkit.parts import Column, Layout, reserved_columns
 from batchkit.plan import Plan
+from batchkit.prepare import Keeping
 from batchkit.records import Request
-from batchkit.requests import RequestBuilder
-from batchkit.schema import OutputSchema
+from batchkit.requests import RequestBuilder, custom_id_of
+from batchkit.schema import OutputSchema, Valid
 from batchkit.sources import Raw, Source, open_source
 from batchkit.sources.inference import KeepInference
 from batchkit.sources.keep import KeepColumn, dump_columns, load_columns, to_arrow
@@ -29,14 +30,21 @@ from batchkit.template import Template
 class Rendering:
     """Rows of the input as the requests that will be sent."""
 
-    def __init__(self, builder: RequestBuilder, structured: StructuredOutput | None) -> None:
+    def __init__(
+        self, builder: RequestBuilder, structured: StructuredOutput | None, id_column: str | None
+    ) -> None:
         self._builder = builder
+        self._id_column = id_column
         self._structured = structured
 
     def build(self, raw: Raw) -> Request:
         """The request of a row; raises `RowError`."""
         request = self._builder.build(raw)
         return request if self._structured is None else self._structured.ask(request)
+
+    def identify(self, raw: Raw) -> str:
+        """The id of a row that may be bad."""
+        return custom_id_of(raw, self._id_column)
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -60,7 +68,7 @@ class Input(msgspec.Struct, frozen=True):
             keep_columns=load_columns(plan.keep) if plan and spec.keep else None,
             dialects=lambda model: likely_dialect(spec, model),
         )
-        return Rendering(builder, self.structured)
+        return Rendering(builder, self.structured, spec.id_column)
 
     def keeping(self) -> Keeping:
         """How the kept columns' types are found while the input is scanned."""
@@ -76,6 +84,13 @@ class Input(msgspec.Struct, frozen=True):
             observe if self.spec.keep else None,
             lambda: dump_columns(inference.finish(str(self.source.path))),
         )
+
+    def read_output(self, content: str | None) -> str | None:
+        """The `output` of an answer that validated once: JSON text."""
+        if self.structured is None:
+            return None
+        found = self.structured.schema.read(content)
+        return found.json if isinstance(found, Valid) else None
 
     def layout(self, folder: RunFolder, plan: Plan, version: str) -> Layout:
         """How the results of this run are laid out."""
@@ -136,12 +151,20 @@ def _output_column(schema: OutputSchema) -> Column:
     def build(settled: Sequence[Settled]) -> Any:
         return schema.to_arrow([one.result.output for one in settled])
 
-    return Column("output", schema.arrow_type(), build)
+    return Column("output", schema.arrow_type(), build, lambda _array: [])
 
 
 def _keep_column(at: int, column: KeepColumn) -> Column:
+    # An IPC file has one dictionary a column, and a part may have several batches.
+    plain = column.storage if pa.types.is_dictionary(column.type) else column.type
+
     def build(settled: Sequence[Settled]) -> Any:
         kept = (one.result.keep for one in settled)
-        return to_arrow(column, [None if values is None else values[at] for values in kept])
+        values = to_arrow(column, [None if values is None else values[at] for values in kept])
+        return values.cast(plain)
 
-    return Column(column.name, column.type, build)
+    def store(array: Any) -> list[Any]:
+        values: list[Any] = array.cast(column.storage).to_pylist()
+        return values
+
+    return Column(column.name, plain, build, store)

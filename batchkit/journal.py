@@ -14,7 +14,7 @@ Rules of the file:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -202,6 +202,12 @@ class Journal:
         with self._transaction():
             self._put(key, body)
 
+    def put_all(self, values: Mapping[str, bytes]) -> None:
+        """Keep several values of the run, together or not at all."""
+        with self._transaction():
+            for key, body in values.items():
+                self._put(key, body)
+
     def get(self, key: str) -> bytes | None:
         for (value,) in self._rows("SELECT value FROM meta WHERE key = ?", key):
             return open_value(value, f"{self.path}: {key}")
@@ -210,6 +216,23 @@ class Journal:
     def settled_rows(self) -> Iterator[int]:
         """Rows with a result outside sealed parts."""
         return (row for (row,) in self._rows("SELECT row FROM result"))
+
+    def count_settled(self, first: int, last: int) -> int:
+        """How many rows of [first, last) have a result outside sealed parts."""
+        query = "SELECT count(*) FROM result WHERE row >= ? AND row < ?"
+        ((count,),) = self._rows(query, first, last)
+        return int(count)
+
+    def damaged_rows(self) -> list[int]:
+        """Rows that have a value which is not what was written."""
+        damaged: set[int] = set()
+        for table, decoder in (("result", _settled), ("attempt", _attempt)):
+            for row, value in self._rows(f"SELECT row, value FROM {table}"):
+                try:
+                    _decode(decoder, value, "", row)
+                except DamagedError:
+                    damaged.add(row)
+        return sorted(damaged)
 
     def settled(self, first: int, last: int) -> Iterator[Settled]:
         """Results of rows in [first, last), in input order."""
@@ -238,6 +261,12 @@ class Journal:
         found = self._rows("SELECT part, value FROM part ORDER BY part")
         return [_decode(_part, value, f"{self.path}: part {n}", n) for n, value in found]
 
+    def reopened_parts(self) -> list[int]:
+        """Parts that were sealed once and went back to the journal."""
+        blob = self.get("reopened")
+        parts: list[int] = [] if blob is None else msgspec.msgpack.decode(blob, type=list[int])
+        return parts
+
     def record_part(self, part: SealedPart, first: int, last: int) -> None:
         """The part is whole on disk under its final name: it replaces its rows in the journal."""
         with self._transaction():
@@ -246,6 +275,62 @@ class Journal:
             )
             self._db.execute("DELETE FROM result WHERE row >= ? AND row < ?", (first, last))
             self._db.execute("DELETE FROM attempt WHERE row >= ? AND row < ?", (first, last))
+
+    # -- revising: the calls below belong inside `with journal.revising()` -------------------------
+
+    @contextmanager
+    def revising(self) -> Iterator[Journal]:
+        """One transaction for changes to rows that had settled."""
+        with self._transaction():
+            yield self
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For `revision`, which compares plans in temporary tables."""
+        return self._db
+
+    def take_back(self, part: SealedPart, records: Iterable[Settled | Attempt]) -> None:
+        """The journal becomes the truth for a sealed part's rows again."""
+        for record in records:
+            if isinstance(record, Settled):
+                self.stage_result("result", record)
+            else:
+                self.stage_attempt("attempt", record)
+        self.drop_part(part.part)
+
+    def drop_part(self, part: int) -> None:
+        """Forget a sealed part. Its files may stay until it is sealed again."""
+        self._db.execute("DELETE FROM part WHERE part = ?", (part,))
+        self._put("reopened", _encode(sorted({*self.reopened_parts(), part})))
+
+    def unsettle(self, settled: Settled) -> None:
+        """Forget a result, and keep the attempt that settled it."""
+        self.drop_row(settled.result.row)
+        if settled.attempt is not None:
+            self.stage_attempt("attempt", settled.attempt)
+
+    def drop_attempts(self, row: int) -> None:
+        """Forget the attempts of a row that settled nothing."""
+        self._db.execute("DELETE FROM attempt WHERE row = ?", (row,))
+
+    def drop_row(self, row: int) -> None:
+        """Forget a result with the attempt that settled it."""
+        self._db.execute("DELETE FROM result WHERE row = ?", (row,))
+
+    def stage_result(self, table: str, settled: Settled) -> None:
+        self._db.execute(f"INSERT INTO {table} VALUES (?, ?)", _settled_values(settled))
+
+    def stage_attempt(self, table: str, attempt: Attempt) -> None:
+        self._db.execute(f"INSERT INTO {table} VALUES (?, ?, ?)", _attempt_values(attempt))
+
+    def replace_blocks(self, blocks: Iterable[tuple[int, bytes]]) -> None:
+        self._db.execute("DELETE FROM block")
+        self._db.executemany(
+            "INSERT INTO block VALUES (?, ?)", ((n, seal_value(body, n)) for n, body in blocks)
+        )
+
+    def keep(self, key: str, body: bytes) -> None:
+        self._put(key, body)
 
     # -- inside ------------------------------------------------------------------------------------
 

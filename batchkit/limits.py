@@ -1,18 +1,29 @@
-"""How many requests of one model may be in flight: the limit as arithmetic, the gate that waits.
+"""How many requests of one model may be in flight: the room as arithmetic, the gate that waits.
 
-A slot belongs to one attempt: it is taken right before an HTTP exchange and given back right after,
-never held through a backoff.
+* A slot belongs to one attempt: it is taken right before an HTTP exchange and given back right
+  after, never held through a backoff.
+* The first attempts are spread over a moment, so that neither the service nor the connections see
+  all slots taken at once.
+* A slot whose attempt was refused stays shut for a moment: refusals come back at once, and would
+  otherwise be asked for as fast as they come.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
+from random import Random
 from typing import Protocol
 
 import anyio
 
 from batchkit.errors import Signal
+
+START_S = 1.0  # over which the first attempts are spread
+_SLOWEST_START = 100.0  # attempts per second: fewer slots than this are no burst
+_SHORTEST_SLEEP_S = 0.001  # what a loop's timers resolve
 
 
 class DrainingError(Exception):
@@ -25,8 +36,14 @@ class Limit(Protocol):
     @property
     def slots(self) -> int: ...
 
-    def on_end(self, signal: Signal, *, started_at: float, now: float, in_flight: int) -> None:
-        """An attempt that began at `started_at` (monotonic seconds) ended with `signal`."""
+    def on_end(
+        self, signal: Signal, *, started_at: float, now: float, in_flight: int
+    ) -> float | None:
+        """An attempt that began at `started_at` (monotonic seconds) ended with `signal`.
+
+        `in_flight` counts the ended attempt too. Returns for how many seconds from its beginning
+        its slot should stay shut, if at all.
+        """
 
 
 class FixedLimit:
@@ -38,6 +55,56 @@ class FixedLimit:
 
     def on_end(self, signal: Signal, *, started_at: float, now: float, in_flight: int) -> None:
         pass
+
+
+class Room:
+    """Which slots can be taken now: the limit, less those kept shut, gradually at the start.
+
+    The caller keeps the time and waits; a simulation can do both.
+    """
+
+    __slots__ = ("_began", "_pace", "_shut", "in_flight", "limit")
+
+    def __init__(self, limit: Limit, *, start_s: float = 0.0) -> None:
+        self.limit = limit
+        self.in_flight = 0
+        self._began: float | None = None
+        self._pace = max(_SLOWEST_START, limit.slots / start_s) if start_s else None
+        self._shut: list[float] = []  # a heap of the times at which slots open again
+
+    def opens_at(self, now: float) -> float:
+        """When one more attempt may begin: `now` for at once, infinity for not before one ends."""
+        while self._shut and self._shut[0] <= now:
+            heappop(self._shut)
+        slots = self.limit.slots
+        if self.in_flight >= slots:
+            return float("inf")
+        if self.in_flight >= slots - len(self._shut):
+            return self._shut[0]
+        if self._pace is None or self._began is None:
+            return now
+        if self._began + slots / self._pace <= now:
+            self._pace = None
+            return now
+        return max(now, self._began + self.in_flight / self._pace)
+
+    def begin(self, now: float) -> None:
+        """Take a slot."""
+        if self._began is None:
+            self._began = now
+        self.in_flight += 1
+
+    def end(self, signal: Signal, *, started_at: float, now: float, jitter: float) -> None:
+        """Give a slot back; `jitter` in [0, 1) spreads the times at which shut slots open again."""
+        shut_s = self.limit.on_end(signal, started_at=started_at, now=now, in_flight=self.in_flight)
+        self.give_back()
+        if shut_s is not None and (opens_at := started_at + shut_s * (0.5 + jitter)) > now:
+            heappush(self._shut, opens_at)
+
+    def give_back(self) -> None:
+        """Give back a slot in which nothing was sent."""
+        self.in_flight -= 1
+        assert self.in_flight >= 0
 
 
 class Occupancy:
@@ -75,47 +142,54 @@ class Gate:
     asks in between, such as the worker that gave the slot back, cannot take it.
     """
 
-    def __init__(self, limit: Limit, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        limit: Limit,
+        *,
+        clock: Callable[[], float],
+        start_s: float = 0.0,
+        rng: Random | None = None,
+    ) -> None:
         self.limit = limit
-        self.in_flight = 0
         self.pending = True  # whether there are rows left to send; set by the pool
         self.occupancy = Occupancy(clock())
+        self._room = Room(limit, start_s=start_s)
         self._clock = clock
+        self._rng = rng or Random()  # noqa: S311  # jitter, not secrets
         self._repeated: deque[_Turn] = deque()
         self._new: deque[_Turn] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
         self._closed = False
+
+    @property
+    def in_flight(self) -> int:
+        """Slots that are taken."""
+        return self._room.in_flight
 
     async def acquire(self, *, again: bool = False) -> None:
         """Wait for a slot and take it; raises `DrainingError` once the gate is closed."""
         if self._closed:
             raise DrainingError
         self._account()
-        if self.in_flight < self.limit.slots and not self._is_awaited():
-            self.in_flight += 1
-            return
-        turn = _Turn()
-        waiting = self._repeated if again else self._new
-        waiting.append(turn)
-        try:
-            await turn.come.wait()
-        except BaseException:
-            self._leave(turn, waiting)
-            raise
-        if self._closed:
-            self._leave(turn, waiting)
-            raise DrainingError
+        now = self._clock()
+        if not self._is_awaited() and self._room.opens_at(now) <= now:
+            self._room.begin(now)
+        else:
+            await self._wait(again=again)
 
     def release(self, signal: Signal, *, started_at: float) -> None:
         """Give a slot back, with what its attempt says about the limit."""
         self._account()
-        now = self._clock()
-        self.limit.on_end(signal, started_at=started_at, now=now, in_flight=self.in_flight)
-        self._free()
+        jitter = self._rng.random()
+        self._room.end(signal, started_at=started_at, now=self._clock(), jitter=jitter)
+        self._admit()
 
     def close(self) -> None:
         """Begin no further attempt: every waiter, now and later, gets `DrainingError`."""
         self._account()
         self._closed = True
+        self._silence()
         for waiting in (self._repeated, self._new):
             while waiting:
                 waiting.popleft().come.set()
@@ -131,6 +205,20 @@ class Gate:
         self._account()
         return self.occupancy.used / self.occupancy.offered if self.occupancy.offered else None
 
+    async def _wait(self, *, again: bool) -> None:
+        turn = _Turn()
+        waiting = self._repeated if again else self._new
+        waiting.append(turn)
+        self._admit()
+        try:
+            await turn.come.wait()
+        except BaseException:
+            self._leave(turn, waiting)
+            raise
+        if self._closed:
+            self._leave(turn, waiting)
+            raise DrainingError
+
     def _account(self) -> None:
         self.occupancy.advance(
             self._clock(),
@@ -145,15 +233,38 @@ class Gate:
     def _leave(self, turn: _Turn, waiting: deque[_Turn]) -> None:
         self._account()
         if turn.has_slot:
-            self._free()  # the slot must not be lost with its waiter
+            self._room.give_back()  # the slot must not be lost with its waiter
+            self._admit()
         elif not self._closed:
             waiting.remove(turn)
 
-    def _free(self) -> None:
-        self.in_flight -= 1
-        assert self.in_flight >= 0
-        while self.in_flight < self.limit.slots and self._is_awaited():
+    def _admit(self) -> None:
+        """Hand out every slot that is open, and come back when the next one opens by itself."""
+        now = self._clock()
+        while self._is_awaited():
+            opens_at = self._room.opens_at(now)
+            if opens_at > now:
+                self._wake(opens_at, now)
+                return
             turn = (self._repeated or self._new).popleft()
             turn.has_slot = True
             turn.come.set()
-            self.in_flight += 1
+            self._room.begin(now)
+
+    def _wake(self, at: float, now: float) -> None:
+        if at == float("inf") or (self._alarm is not None and self._alarm_at <= at):
+            return
+        self._silence()
+        self._alarm_at = at
+        delay_s = max(at - now, _SHORTEST_SLEEP_S)
+        self._alarm = asyncio.get_running_loop().call_later(delay_s, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._account()
+        self._admit()
+
+    def _silence(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None

@@ -17,8 +17,10 @@ from typing import Annotated, Any
 import msgspec
 
 from batchkit.errors import UsageError
+from batchkit.wording import reason, shown
 
 PRICE_DECIMALS = 6  # so that one token's price is a whole number of PICO units (10^-12)
+_PRICE_MOST = 10**7  # so that what a row costs fits decimal128(24, 12), whatever usage it reports
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -49,6 +51,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One row of the table."""
 
     name: str
+    spelling: str = ""  # as the table has it: some services tell capitals apart
     context: Positive = 131072  # tokens, prompt and answer together
     max_output: Positive | None = None  # tokens; None: whatever the service allows
     concurrency: Positive | dict[Tier, Positive]  # requests in flight
@@ -93,12 +96,13 @@ class ModelTable(Mapping[str, Model]):
         for given, row in rows.items():
             name = given.lower()
             if not isinstance(row, Mapping):
-                raise UsageError(f'{place}: models."{given}": expected a table, got {row!r}')
+                raise UsageError(f'{place}: models."{given}": expected a table, got {shown(row)}')
             merged = table._rows.get(name, {}) | dict(row)
             if isinstance(merged.get("price"), Mapping) and name in self._rows:
                 merged["price"] = dict(self._rows[name].get("price", {})) | dict(merged["price"])
             table._rows[name] = merged
-            table._models[name] = _model(name, merged, f'{place}: models."{given}"')
+            model = _model(name, merged, f'{place}: models."{given}"')
+            table._models[name] = msgspec.structs.replace(model, spelling=given)
         return table
 
     def as_rows(self, names: Iterator[str] | list[str] | None = None) -> dict[str, Any]:
@@ -118,19 +122,19 @@ def _model(name: str, row: Mapping[str, Any], place: str) -> Model:
     try:
         return msgspec.convert(values | {"name": name}, Model)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{place}: {_lower(error)}") from error
+        raise UsageError(f"{place}: {in_words(error)}") from error
 
 
 def _price(price: Any, place: str) -> Price:
     if not isinstance(price, Mapping):
-        raise UsageError(f"{place}: price: expected a table, got {price!r}")
+        raise UsageError(f"{place}: price: expected a table, got {shown(price)}")
     values: dict[str, Any] = {}
     for key, value in price.items():
         values[key] = value if key == "currency" else _amount(value, f"{place}: price.{key}")
     try:
         return msgspec.convert(values, Price)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{place}: price: {_lower(error)}") from error
+        raise UsageError(f"{place}: price: {in_words(error)}") from error
 
 
 def _amount(value: Any, place: str) -> Decimal:
@@ -138,16 +142,19 @@ def _amount(value: Any, place: str) -> Decimal:
         amount = Decimal(str(value))
     except InvalidOperation:
         amount = Decimal("NaN")
-    if isinstance(value, bool) or not amount.is_finite() or amount < 0:
-        raise UsageError(f"{place}: expected a decimal amount, got {value!r}")
-    if -int(amount.normalize().as_tuple().exponent) > PRICE_DECIMALS:
-        raise UsageError(f"{place}: {value} has more than {PRICE_DECIMALS} decimals")
+    if isinstance(value, bool) or not amount.is_finite() or not 0 <= amount <= _PRICE_MOST:
+        raise UsageError(f"{place}: expected a decimal amount, got {shown(value)}")
+    if amount != round(amount, PRICE_DECIMALS):
+        raise UsageError(f"{place}: {amount:f} has more than {PRICE_DECIMALS} decimals")
     return amount
 
 
-def _lower(error: msgspec.ValidationError) -> str:
-    text = str(error)
-    return text[:1].lower() + text[1:]
+def in_words(error: msgspec.ValidationError) -> str:
+    """msgspec's `Expected X, got Y - at $.a.b` as `a.b: expected X, got Y`."""
+    message, _, at = str(error).replace("`", "").partition(" - at ")
+    message = message[:1].lower() + message[1:]
+    at = at.removeprefix("key in ").removeprefix("$").removeprefix(".")
+    return f"{at}: {message}" if at else message
 
 
 def read_models(path: Path) -> dict[str, Any]:
@@ -155,7 +162,8 @@ def read_models(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(f"{path}: cannot be read: {reason(why)}") from error
     try:
         tables = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:

@@ -7,30 +7,35 @@ before anything was sent.
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from batchkit.errors import ErrorKind, UsageError
 from batchkit.folder import RunFolder
-from batchkit.journal import DamagedError, Journal, SealedPart, Settled
-from batchkit.plan import Fault, Plan
+from batchkit.inputs import Input
+from batchkit.journal import DamagedError, Journal, Settled
+from batchkit.plan import BlockStore, Fault, Plan
 from batchkit.pool import Prior
-from batchkit.prepare import Builder, scan
+from batchkit.prepare import scan
 from batchkit.records import Result, Usage
 from batchkit.rows import SettledRows
-from batchkit.sources import Raw, Source
+from batchkit.session import InFlightAtKill, decode_session, in_flight_at_kill
 from batchkit.spec import Spec
 from batchkit.tally import Tally, decode_tally, encode_tally
 
 PART_ROWS = 10_000  # rows of a part; with 1.5 KB answers a part is a few megabytes
 _FAULT_GROUP = 1000  # bad rows of one commit
+_ROOM_PER_ROW = 4096  # bytes; a row stands in the journal and, while it is sealed, in its part too
+_ROOM_AT_LEAST = 1 << 20
 
-_decode_plan = msgspec.msgpack.Decoder(Plan).decode
-_encode_plan = msgspec.msgpack.Encoder().encode
+Report = Callable[[int], None]
+
+decode_plan = msgspec.msgpack.Decoder(Plan).decode
+encode_plan = msgspec.msgpack.Encoder().encode
 
 
 class OpenRun(msgspec.Struct):
@@ -41,53 +46,21 @@ class OpenRun(msgspec.Struct):
     tally: Tally
     settled: SettledRows
     prior: dict[int, Prior]  # rows that were begun and have not settled
+    at_kill: list[InFlightAtKill]  # what the last start may have had in flight when it was killed
     unsealed: list[int]  # complete parts whose rows are still in the journal
 
 
-class Keeping(msgspec.Struct, frozen=True):
-    """The kept columns of an input: what to look at while it is scanned, and their types after."""
-
-    observe: Callable[[Raw], None] | None
-    types: Callable[[], str]  # as text, for the plan
-
-
-def open_run(
-    folder: RunFolder,
-    spec: Spec,
-    source: Source,
-    builder: Builder,
-    keeping: Keeping,
-    *,
-    report: Callable[[int], None] = lambda _rows: None,
-) -> OpenRun:
-    """The run in `folder`, which is locked: planned if it is new, else as it was left.
-
-    Raises:
-        UsageError: the input has rows that cannot be sent, or the run was begun with another
-            input, job or format.
-        DamagedError: the journal or a part is not what batchkit wrote.
-    """
+def open_journal(folder: RunFolder) -> tuple[Journal, Plan | None]:
+    """The journal in `folder`, which is locked, made if it is not there; and its plan."""
     folder.refuse_foreign()
-    is_new = not folder.journal.exists()
-    journal = Journal.create(folder.journal) if is_new else Journal.open(folder.journal)
+    if not folder.journal.exists():
+        return Journal.create(folder.journal), None
+    journal = Journal.open(folder.journal)
     try:
         planned = journal.get("plan")
-        if planned is None:
-            journal.drop_plan()
-            plan = _make_plan(journal, spec, source, builder, keeping=keeping, report=report)
-        else:
-            plan = _decode_plan(planned)
-            changes = _changes(plan, spec, source)
-            if changes and journal.is_untouched():
-                journal.drop_plan()
-                plan = _make_plan(journal, spec, source, builder, keeping=keeping, report=report)
-            elif changes:
-                raise UsageError(f"{changes[0]}; put it back, or use another folder with -o")
-        return _take_up(folder, journal, plan)
+        return journal, None if planned is None else decode_plan(planned)
     except BaseException:
         journal.close()
-        if is_new and not folder.run_json.exists():
-            remove_journal(folder.journal)
         raise
 
 
@@ -97,38 +70,41 @@ def remove_journal(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def _make_plan(
-    journal: Journal,
-    spec: Spec,
-    source: Source,
-    builder: Builder,
-    *,
-    keeping: Keeping,
-    report: Callable[[int], None],
-) -> Plan:
+def new_plan(journal: Journal, given: Input, report: Report) -> Plan:
+    """Plan a run in which nothing was sent yet; raises `UsageError` for an input that cannot be."""
+    journal.drop_plan()
     tally = Tally()
 
     def settle(faults: list[Fault]) -> None:
-        settled = [Settled(_invalid_row(fault, spec), None) for fault in faults]
+        settled = [invalid_row(fault, given.spec) for fault in faults]
         for one in settled:
             tally.of(one.result.model, one.result.currency).add_result(one.result)
         journal.commit(settled, [], encode_tally(tally))
 
-    sink = _Grouped(settle) if spec.skip_invalid else None
+    sink = _Grouped(settle)
+    plan = scan_input(given, journal, sink if given.spec.skip_invalid else None, report)
+    sink.flush()
+    journal.finish_plan(encode_plan(plan), encode_tally(tally))
+    return plan
+
+
+def scan_input(
+    given: Input, store: BlockStore, on_fault: Callable[[Fault], None] | None, report: Report
+) -> Plan:
+    """The plan of the input as it is now; its blocks go into `store`."""
+    spec, source, keeping = given.spec, given.source, given.keeping()
     writer = scan(
         source,
-        builder,
-        journal,
+        given.rendering(),
+        store,
         limit=spec.limit,
-        on_fault=sink,
+        on_fault=on_fault,
         observe=keeping.observe,
         report=report,
     )
-    if sink is not None:
-        sink.flush()
     if writer.rows == 0:
         raise UsageError(f"{source.path}: holds no rows; expected at least one")
-    plan = Plan(
+    return Plan(
         rows=writer.rows,
         invalid=writer.invalid,
         models=writer.models,
@@ -140,8 +116,6 @@ def _make_plan(
         format=spec.format,
         keep=keeping.types(),
     )
-    journal.finish_plan(_encode_plan(plan), encode_tally(tally))
-    return plan
 
 
 class _Grouped:
@@ -162,10 +136,10 @@ class _Grouped:
             self._held = []
 
 
-def _invalid_row(fault: Fault, spec: Spec) -> Result:
+def invalid_row(fault: Fault, spec: Spec) -> Settled:
+    """The result of a row that cannot be sent."""
     model = spec.model or ""
-    now = time.time()
-    return Result(
+    result = Result(
         row=fault.row,
         custom_id=fault.custom_id,
         model=model,
@@ -180,44 +154,49 @@ def _invalid_row(fault: Fault, spec: Spec) -> Result:
         attempts=0,
         latency_s=None,
         total_s=0.0,
-        finished_at=now,
+        finished_at=time.time(),
         error_kind=ErrorKind.INVALID_ROW,
         error_message=f"{fault.place}: {fault.reason}",
     )
+    return Settled(result, None)
 
 
-def _changes(plan: Plan, spec: Spec, source: Source) -> list[str]:
-    """What is asked for now and differs from what the run was begun with, in words."""
-    begun = f"{spec.out} was begun with"
-    asks = spec.asks()
-    changed = [key for key in asks if asks[key] != plan.asks.get(key)]
-    changes: list[str] = []
-    if changed:
-        changes.append(f"{spec.path}: {begun} another {' and '.join(changed)}")
-    if spec.limit != plan.limit:
-        changes.append(f"--limit: {begun} {plan.limit or 'no limit'}")
-    if spec.format != plan.format:
-        changes.append(f"--format: {begun} {plan.format}")
-    stat = source.fingerprint()
-    same_stat = all(stat[key] == plan.input[key] for key in stat)
-    if not same_stat and source.content_hash() != plan.input["xxh3"]:
-        was = f"{plan.input['path']}, {plan.input['size']:,} bytes"
-        changes.append(f"{source.path}: {begun} another input ({was})")
-    return changes
-
-
-def _take_up(folder: RunFolder, journal: Journal, plan: Plan) -> OpenRun:
+def take_up(folder: RunFolder, journal: Journal, plan: Plan) -> OpenRun:
+    """The state in which the run was left."""
     settled = SettledRows(plan.rows, plan.part_rows)
-    sealed = journal.parts()
-    _check_files(folder, sealed, plan.format)
-    for part in sealed:
+    for part in journal.parts():
         settled.add_part(part.part)
     completed = (settled.add(row) for row in journal.settled_rows())
     unsealed = [number for number in completed if number is not None]
+    _remove_unfinished(folder)
+    session = journal.get("session")
+    return OpenRun(
+        journal=journal,
+        plan=plan,
+        tally=read_tally(journal),
+        settled=settled,
+        prior=_prior(journal),
+        at_kill=in_flight_at_kill(decode_session(session) if session else None, settled),
+        unsealed=unsealed,
+    )
+
+
+def read_tally(journal: Journal) -> Tally:
     blob = journal.get("tally")
     if blob is None:
-        raise DamagedError(f"{folder.journal}: the tally is missing; the file was damaged")
-    return OpenRun(journal, plan, decode_tally(blob), settled, _prior(journal), unsealed)
+        raise DamagedError(f"{journal.path}: the tally is missing; the file was damaged")
+    return decode_tally(blob)
+
+
+def check_room(folder: RunFolder, rows_left: int, part_rows: int) -> None:
+    """Raise `UsageError` if the disk has no room for what will be in the journal at one time."""
+    needed = _ROOM_AT_LEAST + min(rows_left, 2 * part_rows) * _ROOM_PER_ROW
+    free = shutil.disk_usage(folder.path).free
+    if rows_left and free < needed:
+        raise UsageError(
+            f"{folder.path}: the disk has {free >> 10:,} KiB free, the journal needs about "
+            f"{needed >> 10:,} KiB; make room, or use a folder on another disk with -o"
+        )
 
 
 def _prior(journal: Journal) -> dict[int, Prior]:
@@ -230,24 +209,7 @@ def _prior(journal: Journal) -> dict[int, Prior]:
     return prior
 
 
-def _check_files(folder: RunFolder, sealed: list[SealedPart], format_: str) -> None:
-    """Sealed parts are there with their sizes; files that no seal finished are removed."""
-    sizes = {}
-    for part in sealed:
-        name = f"part-{part.part:05}.{format_}"
-        sizes[folder.results / name] = (part, part.results_bytes)
-        sizes[folder.attempts / name] = (part, part.attempts_bytes)
-    for path, (part, size) in sizes.items():
-        if not path.is_file() or path.stat().st_size != size:
-            state = f"has {path.stat().st_size:,} bytes" if path.is_file() else "is missing"
-            raise DamagedError(
-                f"{path}: {state}, was sealed with {size:,}; put it back: "
-                f"it holds the only copy of {part.rows:,} rows"
-            )
-    for path in _files(folder):
-        if path.suffix == ".tmp":
+def _remove_unfinished(folder: RunFolder) -> None:
+    for parent in (folder.results, folder.attempts):
+        for path in parent.glob("*.tmp"):
             path.unlink()
-
-
-def _files(folder: RunFolder) -> Iterator[Path]:
-    return chain.from_iterable(p.iterdir() for p in (folder.results, folder.attempts) if p.is_dir())

@@ -36,6 +36,7 @@ class Column(msgspec.Struct, frozen=True):
     name: str
     type: Any  # pyarrow.DataType
     build: Callable[[Sequence[Settled]], Any]  # rows -> pyarrow.Array of `type`
+    store: Callable[[Any], list[Any]]  # and back: an array -> values as they are journaled
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -172,7 +173,9 @@ def file_hash(path: Path) -> str:
 def _write(
     path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], format_: Format
 ) -> None:
-    path.parent.mkdir(exist_ok=True)
+    if not path.parent.is_dir():
+        path.parent.mkdir()
+        fsync_folder(path.parent.parent)
     unfinished = path.with_suffix(path.suffix + ".tmp")
     with unfinished.open("wb") as file:
         with _writer(file, schema, format_) as writer:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Protocol
 
+import msgspec
+
+from batchkit.errors import RowError
 from batchkit.plan import (
     SHOWN_FAULTS,
     BlockStore,
@@ -17,16 +20,27 @@ from batchkit.plan import (
     read_entries,
 )
 from batchkit.records import Request
-from batchkit.requests import RowError, custom_id_of, digest, id_digest
+from batchkit.requests import digest, id_digest
 from batchkit.sources import Raw, Source
 
 REPORT_EVERY = 10_000  # rows between two calls of `report`
 
 
-class Builder(Protocol):
-    """Turns a row into the request that will be sent; raises `RowError`."""
+class Keeping(msgspec.Struct, frozen=True):
+    """The kept columns of an input: what to look at while it is scanned, and their types after."""
 
-    def build(self, raw: Raw) -> Request: ...
+    observe: Callable[[Raw], None] | None
+    types: Callable[[], str]  # as text, for the plan
+
+
+class Builder(Protocol):
+    """Turns a row into the request that will be sent."""
+
+    def build(self, raw: Raw) -> Request:
+        """Raises `RowError`."""
+
+    def identify(self, raw: Raw) -> str:
+        """The id of a row that may be bad."""
 
 
 def scan(
@@ -79,7 +93,7 @@ def _planned(
         try:
             request = builder.build(raw)
         except RowError as error:
-            fault = Fault(raw.row, custom_id_of(raw), source.place(raw), str(error))
+            fault = Fault(raw.row, builder.identify(raw), source.place(raw), str(error))
             yield Planned(raw.row, raw.offset, None, fault)
             continue
         if observe is not None:

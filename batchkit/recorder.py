@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import anyio
 import anyio.to_thread
-import msgspec
 
 from batchkit.journal import Journal, SealedPart, Settled
 from batchkit.records import Attempt
@@ -187,18 +186,18 @@ class Recorder:
             else:
                 await anyio.to_thread.run_sync(write)
         except WriteError as error:
-            self._stopper.stop(StopReason(Cause.DISK, _disk_trouble(error)))
+            self._stopper.stop(StopReason(Cause.DISK, disk_trouble(error)))
             if not self.give_up:
                 await anyio.sleep(_TRY_AGAIN_S)
             return False
         return True
 
-    async def save(self, key: str, value: msgspec.Struct) -> None:
-        """Keep a small value of the run in the journal."""
-        body = msgspec.msgpack.encode(value)
-        await self._write(lambda: self._journal.put(key, body))
+    async def save(self, values: Mapping[str, bytes]) -> bool:
+        """Keep small values of the run in the journal; False if the disk refused."""
+        return await self._write(lambda: self._journal.put_all(values))
 
 
-def _disk_trouble(error: Exception) -> str:
+def disk_trouble(error: Exception) -> str:
+    """What a person is told of a write that failed."""
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return f"the run's folder cannot be written: {words.lower()}; make room and run again"

@@ -43,6 +43,13 @@ class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):
             self.completion + other.completion,
         )
 
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt - other.prompt,
+            self.cached - other.cached,
+            self.completion - other.completion,
+        )
+
 
 class Completion(msgspec.Struct, gc=False):
     """An answer: HTTP 200 with a choice whose finish reason is one to keep."""

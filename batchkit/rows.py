@@ -67,6 +67,15 @@ class SettledRows:
         self._open[number] = 0
         self.count += len(rows)
 
+    def open_before(self, row: int) -> int:
+        """How many rows before `row` have not settled."""
+        row = min(row, self.rows)
+        whole, rest = divmod(row, 8)
+        done = int.from_bytes(self._bits[:whole], "little").bit_count()
+        if rest:
+            done += (self._bits[whole] & ((1 << rest) - 1)).bit_count()
+        return row - done
+
     def is_complete(self, number: int) -> bool:
         return self._open[number] == 0
 

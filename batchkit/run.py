@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from random import Random
@@ -11,35 +12,36 @@ import anyio
 import msgspec
 
 from batchkit import __version__
-from batchkit.accounting import from_decimal
+from batchkit.accounting import Rates, from_decimal, to_text
 from batchkit.clock import SystemClock
-from batchkit.endpoints import Endpoint, resolve
-from batchkit.errors import UsageError
+from batchkit.endpoints import Endpoint, is_loopback, resolve
+from batchkit.errors import StoppedError, UsageError
 from batchkit.feed import Feed
 from batchkit.feeder import Feeder
 from batchkit.folder import RunFolder, write_json
 from batchkit.inputs import Input, open_input
-from batchkit.journal import Journal, SealedPart
+from batchkit.journal import FORMAT, Journal, SealedPart
 from batchkit.limits import FixedLimit, Gate
-from batchkit.opening import OpenRun, open_run
+from batchkit.opening import OpenRun
 from batchkit.parts import seal
-from batchkit.pool import Fed, Pool
+from batchkit.pool import Fed, Pool, attempt_bound
 from batchkit.progress import Live, ModelLive, Pace, Progress
 from batchkit.providers.aiohttp_transport import AiohttpTransport
-from batchkit.providers.descriptors import raise_descriptor_limit
+from batchkit.providers.descriptors import RESERVED, raise_descriptor_limit
 from batchkit.providers.provider import Provider
 from batchkit.providers.transport import Transport
 from batchkit.purse import Purse
-from batchkit.recorder import Recorder
+from batchkit.recorder import Recorder, WriteError, disk_trouble
 from batchkit.requests import digest
+from batchkit.resume import Resumption
 from batchkit.retry import RetryPolicy
 from batchkit.scheduler import Lane, Scheduler
+from batchkit.session import LaneNote, Session, encode_session
 from batchkit.spec import Spec
-from batchkit.stopping import Stopper, StopReason
+from batchkit.stopping import Cause, Stopper, StopReason
 from batchkit.summary import RunSummary, summarize
-from batchkit.tally import Tally
+from batchkit.tally import Tally, encode_tally
 
-DRAIN_S = 30.0  # how long requests in flight may take after a stop
 _LOOK_EVERY_S = 0.25
 _SAVE_EVERY_S = 1.0
 _CHUNK_MOST = 256  # rows that a feeder reads at once
@@ -73,7 +75,7 @@ def prepared(spec: Spec, console: Console) -> Iterator[Execution]:
             )  # a missing key is told first
         given = open_input(spec)
         with folder.locked():
-            opened = open_run(folder, spec, given.source, given.rendering(), given.keeping())
+            opened = Resumption(folder, given, say=console.say, report=lambda _rows: None).open()
             try:
                 endpoints = {
                     name: resolve(spec, spec.table[name], os.environ, address)
@@ -148,24 +150,28 @@ class Execution:
         self._stopper.stop(reason)
 
     async def run(self) -> Ending:
-        """See the run through; returns when nothing is in flight and everything is committed."""
-        self._write_run_json()
+        """See the run through; returns when nothing is in flight and everything is committed.
+
+        Raises `StoppedError` if the run's folder cannot be written before anything is sent.
+        """
+        slots = self._slots()
+        session = Session({name: LaneNote(slot) for name, slot in slots.items()})
+        try:
+            self._begin(session)
+        except WriteError as error:
+            raise StoppedError(disk_trouble(error)) from error
         clock = SystemClock()
-        began, wall_before = clock.now(), self.opened.tally.wall_s
         self._stopper = stopper = Stopper()
         recorder = self._recorder(stopper)
-        transport = AiohttpTransport()
+        transport = AiohttpTransport(
+            trust_env=not all(is_loopback(one.url) for one in self.endpoints.values())
+        )
         try:
-            lanes = self._lanes(recorder, stopper, transport, clock)
-            self._scheduler = Scheduler(lanes, recorder, stopper, drain_s=DRAIN_S)
-            occupied = {name: self._occupied(name) for name in self.opened.tally.models}
-
-            def complete(tally: Tally) -> None:
-                tally.wall_s = wall_before + clock.now() - began
-                for lane in lanes:
-                    _add_occupancy(tally, lane, occupied)
-
-            recorder.before_commit = complete
+            lanes = self._lanes(slots, recorder, stopper, transport, clock)
+            self._scheduler = Scheduler(
+                lanes, recorder, stopper, session=session, drain_s=self.spec.drain_s
+            )
+            recorder.before_commit = self._measuring(lanes, clock)
             async with anyio.create_task_group() as group:
                 group.start_soon(self._watch, recorder, lanes, clock, name="progress")
                 await self._scheduler.run()
@@ -175,6 +181,38 @@ class Execution:
             for reader in self._readers:
                 reader.close()
         return self._end(recorder.tally, stopper, lanes)
+
+    def _begin(self, session: Session) -> None:
+        """Note that requests may be in flight from now on, and what a kill left unknown before."""
+        self._write_run_json()
+        tally = self.opened.tally
+        for lost in self.opened.at_kill:
+            currency = self.spec.table[lost.model].price.currency
+            model = tally.of(lost.model, currency)
+            model.killed_attempts += lost.attempts
+            model.killed_bound += lost.bound
+            self.console.say(
+                f"{lost.model}: the last start was killed with at most {lost.attempts:,} requests "
+                f"in flight, which may have cost at most {to_text(lost.bound)} {currency}"
+            )
+        self.opened.journal.put_all(
+            {"tally": encode_tally(tally), "session": encode_session(session)}
+        )
+
+    def _measuring(self, lanes: list[Lane], clock: SystemClock) -> Callable[[Tally], None]:
+        """What brings a tally's times up to now, those of earlier starts included."""
+        began, wall_before = clock.now(), self.opened.tally.wall_s
+        occupied = {
+            name: (tally.used_slot_s, tally.offered_slot_s)
+            for name, tally in self.opened.tally.models.items()
+        }
+
+        def measure(tally: Tally) -> None:
+            tally.wall_s = wall_before + clock.now() - began
+            for lane in lanes:
+                _add_occupancy(tally, lane, occupied)
+
+        return measure
 
     # -- parts -------------------------------------------------------------------------------------
 
@@ -209,30 +247,39 @@ class Execution:
             recorder.seal_later(part)
         return recorder
 
+    def _slots(self) -> dict[str, int]:
+        """Requests in flight per model: the table's, as far as connections can be opened."""
+        slots = {name: self.spec.slots(name) for name in self.opened.plan.models}
+        wanted = sum(slots.values())
+        fit = raise_descriptor_limit(wanted)
+        if fit < wanted:
+            self.console.say(
+                f"only {fit:,} of {wanted:,} connections fit the limit on open files; "
+                f"raise it (ulimit -n {wanted + RESERVED}) or give --concurrency {fit}"
+            )
+            slots = {name: max(1, slot * fit // wanted) for name, slot in slots.items()}
+        return slots
+
     def _lanes(
-        self, recorder: Recorder, stopper: Stopper, transport: Transport, clock: SystemClock
+        self,
+        slots: Mapping[str, int],
+        recorder: Recorder,
+        stopper: Stopper,
+        transport: Transport,
+        clock: SystemClock,
     ) -> list[Lane]:
         purse = self._purse()
-        slots = {name: self.spec.slots(name) for name in self.opened.plan.models}
-        fit = raise_descriptor_limit(sum(slots.values()))
-        if fit < sum(slots.values()):
-            self.console.say(
-                f"only {fit:,} of {sum(slots.values()):,} connections fit the limit on open files; "
-                f"raise it (ulimit -n {sum(slots.values()) + 256}) or give --concurrency {fit}"
-            )
-            share = fit / sum(slots.values())
-            slots = {name: max(1, int(share * slot)) for name, slot in slots.items()}
         return [
             self._lane(
                 name,
-                slots=slots[name],
+                slots=slot,
                 recorder=recorder,
                 stopper=stopper,
                 transport=transport,
                 clock=clock,
                 purse=purse,
             )
-            for name in self.opened.plan.models
+            for name, slot in slots.items()
         ]
 
     def _lane(
@@ -248,6 +295,7 @@ class Execution:
     ) -> Lane:
         spec, opened, endpoint = self.spec, self.opened, self.endpoints[name]
         model = spec.table[name]
+        prices = Rates.of(model.price)
         chunk = min(_CHUNK_MOST, max(16, slots))
         feed: Feed[Fed] = Feed(chunk)
         lane_stopper = stopper.child()
@@ -286,6 +334,7 @@ class Execution:
             settled=opened.settled,
             prior=opened.prior,
             chunk_rows=chunk,
+            bound=lambda request: attempt_bound(request, model, prices),
         )
         return Lane(pool, feed, feeder, lane_stopper, workers)
 
@@ -298,8 +347,9 @@ class Execution:
                 f"--budget: the models cost {' and '.join(sorted(currencies))}; "
                 "a budget has one currency"
             )
-        models = self.opened.tally.models.values()
-        spent = sum(model.cost + model.unknown_bound for model in models)
+        tally = self.opened.tally
+        models = [*tally.models.values(), *tally.retired.values()]
+        spent = sum(m.cost + m.unknown_bound + m.killed_bound for m in models)
         return Purse(from_decimal(self.spec.budget), spent)
 
     # -- while it runs -----------------------------------------------------------------------------
@@ -321,14 +371,10 @@ class Execution:
                 progress.show(clock.now(), recorder.tally, live)
                 if clock.now() - saved_at >= _SAVE_EVERY_S:
                     saved_at = clock.now()
-                    await recorder.save("live", live)
+                    await recorder.save({"live": msgspec.msgpack.encode(live)})
                 await anyio.sleep(_LOOK_EVERY_S)
         finally:
             progress.finish(recorder.tally)
-
-    def _occupied(self, name: str) -> tuple[float, float]:
-        tally = self.opened.tally.models[name]
-        return tally.used_slot_s, tally.offered_slot_s
 
     # -- at the end --------------------------------------------------------------------------------
 
@@ -342,27 +388,35 @@ class Execution:
             version=__version__,
         )
         if summary.complete:
-            write_json(self._folder.summary_json, summary)
+            try:
+                write_json(self._folder.summary_json, summary)
+            except OSError as error:
+                stopper.stop(StopReason(Cause.DISK, disk_trouble(error)))
         stoppers = [stopper, *(lane.stopper for lane in lanes)]
         reasons = dict.fromkeys(s.reason for s in stoppers if s.reason is not None)
         return Ending(summary, tuple(reasons))
 
     def _write_run_json(self) -> None:
         spec, plan = self.spec, self.opened.plan
+        start = {
+            "at": time.time(),
+            "tier": spec.tier,
+            "endpoints": {name: endpoint.url for name, endpoint in self.endpoints.items()},
+            "models": spec.table.as_rows(plan.models),
+            "batchkit": __version__,
+        }
         write_json(
             self._folder.run_json,
             {
                 "spec": str(spec.path),
-                "asks": spec.asks(),
                 "spec_sha256": spec.sha256(),
+                "asks": spec.asks(),
                 "input": plan.input,
                 "rows": plan.rows,
                 "part_rows": plan.part_rows,
                 "format": plan.format,
-                "tier": spec.tier,
-                "endpoints": {name: endpoint.url for name, endpoint in self.endpoints.items()},
-                "models": spec.table.as_rows(plan.models),
-                "versions": {"batchkit": __version__, "format": 1},
+                "journal_format": FORMAT,
+                "starts": [*self._folder.starts(), start],
             },
         )
 

@@ -16,6 +16,7 @@ from batchkit.feed import Feed
 from batchkit.feeder import Feeder
 from batchkit.pool import Fed, Pool
 from batchkit.recorder import Recorder
+from batchkit.session import Session, encode_session
 from batchkit.stopping import Cause, Stopper, StopReason
 
 
@@ -33,11 +34,18 @@ class Scheduler:
     """Runs the lanes to the end, or to a stop."""
 
     def __init__(
-        self, lanes: Sequence[Lane], recorder: Recorder, stopper: Stopper, *, drain_s: float
+        self,
+        lanes: Sequence[Lane],
+        recorder: Recorder,
+        stopper: Stopper,
+        *,
+        session: Session,
+        drain_s: float,
     ) -> None:
         self._lanes = lanes
         self._recorder = recorder
         self._stopper = stopper
+        self._session = session
         self._drain_s = drain_s
         self._work = anyio.CancelScope()
         self._feeding = anyio.CapacityLimiter(max(1, len(lanes)))
@@ -56,6 +64,9 @@ class Scheduler:
                         )
             self._recorder.close()
             await self._recorder.wait_done()
+            if not self._recorder.give_up:
+                self._session.is_clean = True
+                await self._recorder.save({"session": encode_session(self._session)})
             group.cancel_scope.cancel()
 
     def cancel(self) -> None:
@@ -68,15 +79,24 @@ class Scheduler:
         self.cancel()
         self._recorder.give_up = True
 
+    async def _note(self, lane: Lane) -> bool:
+        """Make it durable that a chunk may be in flight from now on."""
+        note = self._session.lanes[lane.pool.model.name]
+        note.last_row, note.bound = lane.feeder.last_row, lane.feeder.bound
+        return await self._recorder.save({"session": encode_session(self._session)})
+
     async def _feed(self, lane: Lane) -> None:
         try:
             while not lane.stopper.is_stopping:
                 chunk = await anyio.to_thread.run_sync(lane.feeder.chunk, limiter=self._feeding)
-                if not chunk or lane.stopper.is_stopping:
+                if not chunk or not await self._note(lane):
                     break
                 await lane.feed.put(chunk)
         except BatchkitError as error:  # the input changed under us, or the journal is damaged
             self._stopper.stop(StopReason(Cause.FATAL, str(error)))
+        except OSError as error:
+            words = (error.strerror or str(error)).lower()
+            self._stopper.stop(StopReason(Cause.FATAL, f"the input cannot be read: {words}"))
         finally:
             lane.feed.close()
             lane.feeder.close()

@@ -9,23 +9,30 @@ from __future__ import annotations
 import difflib
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from batchkit.errors import UsageError
+from batchkit.errors import ErrorKind, UsageError
 from batchkit.local.model_row import LOCAL_MODEL
-from batchkit.models import ModelTable, Positive, Tier, builtin_models, read_models
+from batchkit.models import ModelTable, Positive, Tier, builtin_models, in_words, read_models
+from batchkit.wording import reason, shown
 
 BIGMODEL = "https://open.bigmodel.cn/api/paas/v4"
 DEFAULT_TIMEOUT_S = 300.0  # a long answer that is not streamed can take minutes
+_BUDGET_DECIMALS = 12  # of the smallest unit that is counted
+_BUDGET_MOST = 10**12  # what a results column of money can hold
+DEFAULT_DRAIN_S = 30.0  # what requests in flight may take after a stop
 DEFAULT_MAX_ATTEMPTS = 8  # at 20 % faults, one row in 400,000 fails by chance
 REQUEST_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".arrow")
+
+
+_T = TypeVar("_T")
 
 
 class Format(StrEnum):
@@ -94,6 +101,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     models: str | Path | None = None
     format: str | None = None
     skip_invalid: bool = False
+    drain: float | None = None  # seconds that requests in flight may take after a stop
+    update: bool = False  # go on with a changed input or job
+    retry_failed: Sequence[str] | None = None  # kinds of failed rows to ask again; () for all
+    reask_damaged: bool = False  # ask rows again whose results were damaged
     local_model: str | Path | None = None
     simulate: Any = None  # simulator.SimulatorOptions for `endpoint="sim"`
 
@@ -116,6 +127,10 @@ class OptionWords(TypedDict, total=False):
     models: str | Path
     format: str
     skip_invalid: bool
+    drain: float
+    update: bool
+    retry_failed: Sequence[str]
+    reask_damaged: bool
     local_model: str | Path
     simulate: Any
 
@@ -144,6 +159,10 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None
     format: Format
     skip_invalid: bool
+    drain_s: float
+    update: bool
+    retry_failed: frozenset[str] | None  # empty: every kind
+    reask_damaged: bool
     table: ModelTable
     local_model: Path | None
     simulate: Any
@@ -200,22 +219,34 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         prompt=job.prompt,
         params=job.params,
         schema=_schema(path, job),
-        repair=_at_least(job.output.repair if job.output else 0, 0, f"{place}: output.repair"),
+        repair=_at_least(
+            job.output.repair if job.output else 0, f"{place}: output.repair", least=0
+        ),
         budget=_amount(options.budget, "--budget")
         if options.budget is not None
         else job.limits.budget,
         concurrency=concurrency,
         timeout_s=_positive(
-            options.timeout or job.limits.timeout or DEFAULT_TIMEOUT_S, "--timeout"
+            *_said(options.timeout, "--timeout", job.limits.timeout, f"{place}: limits.timeout")
+            or (DEFAULT_TIMEOUT_S, "")
         ),
         max_attempts=_at_least(
-            options.max_attempts or job.limits.max_attempts or DEFAULT_MAX_ATTEMPTS,
-            1,
-            "--max-attempts",
+            *_said(
+                options.max_attempts,
+                "--max-attempts",
+                job.limits.max_attempts,
+                f"{place}: limits.max_attempts",
+            )
+            or (DEFAULT_MAX_ATTEMPTS, ""),
+            least=1,
         ),
-        limit=None if options.limit is None else _at_least(options.limit, 1, "--limit"),
+        limit=None if options.limit is None else _at_least(options.limit, "--limit", least=1),
         format=_choice(Format, options.format or Format.ARROW, "--format"),
         skip_invalid=options.skip_invalid,
+        drain_s=DEFAULT_DRAIN_S if options.drain is None else _seconds(options.drain, "--drain"),
+        update=options.update,
+        retry_failed=_kinds(options.retry_failed),
+        reask_damaged=options.reask_damaged,
         table=table,
         local_model=Path(options.local_model) if options.local_model else None,
         simulate=options.simulate,
@@ -244,14 +275,18 @@ def spec_name(path: Path) -> str:
 
 def check_url(url: str, place: str) -> None:
     """Raise `UsageError` unless `url` is an http(s) address without a key or a query in it."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UsageError(f"{place}: expected bigmodel, local, sim or an http(s) URL, got {url!r}")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if any(character in url for character in "@?#"):  # may hold a key: not shown
         raise UsageError(
             f"{place}: an endpoint has no user, query or fragment; "
             "the key is read from the environment"
         )
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets or a port that no address has
+        is_address = False
+    if not is_address:
+        raise UsageError(f"{place}: expected bigmodel, local, sim or an http(s) URL, got {url!r}")
 
 
 def _job_for_requests(path: Path) -> Job:
@@ -265,36 +300,39 @@ def _read_job(path: Path) -> Job:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise UsageError(f"{path}: cannot be read: {reason}") from error
+        raise UsageError(f"{path}: cannot be read: {_why(error)}") from error
     try:
         values = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
     _check_keys(values, path)
-    limits = values.get("limits")
-    if isinstance(limits, dict) and "budget" in limits:
-        limits["budget"] = _amount(limits["budget"], f"{path}: limits.budget")
     models = values.pop("models", {})
+    budget = values.get("limits", {}).pop("budget", None)
     try:
         job = msgspec.convert(_floats(values), Job, strict=True)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{path}: {_in_words(error)}") from error
+        raise UsageError(f"{path}: {in_words(error)}") from error
+    if budget is not None:
+        amount = _amount(budget, f"{path}: limits.budget")
+        job = msgspec.structs.replace(
+            job, limits=msgspec.structs.replace(job.limits, budget=amount)
+        )
     return msgspec.structs.replace(job, models=models)
 
 
 def _check_keys(values: Mapping[str, Any], path: Path) -> None:
-    sections: dict[str, type[msgspec.Struct]] = {
+    sections: dict[str, type[msgspec.Struct] | None] = {
         "": Job,
         "prompt": PromptSection,
         "output": OutputSection,
         "limits": LimitsSection,
+        "models": None,  # its keys are names
     }
     for name, section in sections.items():
         table = values.get(name, {}) if name else values
         if not isinstance(table, Mapping):
-            raise UsageError(f"{path}: {name}: expected a table, got {table!r}")
-        known = section.__struct_fields__
+            raise UsageError(f"{path}: {name}: expected a table, got {shown(table)}")
+        known = section.__struct_fields__ if section is not None else tuple(table)
         for key in table:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
@@ -305,19 +343,18 @@ def _check_keys(values: Mapping[str, Any], path: Path) -> None:
 
 
 def _floats(value: Any) -> Any:
-    """Decimals become floats, except a budget: parameters travel as JSON numbers."""
+    """Decimals as floats: parameters travel as JSON numbers."""
     if isinstance(value, dict):
-        return {k: v if k == "budget" else _floats(v) for k, v in value.items()}
+        return {k: _floats(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_floats(v) for v in value]
     return float(value) if isinstance(value, Decimal) else value
 
 
-def _in_words(error: msgspec.ValidationError) -> str:
-    """msgspec's `Expected X, got Y - at $.a.b` as `a.b: expected X, got Y`."""
-    message, _, at = str(error).replace("`", "").partition(" - at $.")
-    message = message[:1].lower() + message[1:]
-    return f"{at}: {message}" if at else message
+def _why(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    return reason(error.strerror if isinstance(error, OSError) else error)
 
 
 def _input(path: Path, job: Job, options: Options) -> Path:
@@ -338,7 +375,7 @@ def _schema(path: Path, job: Job) -> dict[str, Any] | None:
         schema = msgspec.json.decode(file.read_bytes())
     except (OSError, msgspec.DecodeError) as error:
         raise UsageError(
-            f"{path}: output.schema: {file} cannot be read as JSON: {error}"
+            f"{path}: output.schema: {file} cannot be read as JSON: {_why(error)}"
         ) from error
     if not isinstance(schema, dict):
         raise UsageError(f"{file}: expected a JSON Schema object, got {type(schema).__name__}")
@@ -354,8 +391,15 @@ def _concurrency(
     for name, ceiling in ceilings.items():
         if name and name.lower() not in table:
             raise UsageError(f"{place}: model {name!r} is not in the model table")
-        _at_least(ceiling, 1, place)
+        _at_least(ceiling, place, least=1)
     return {name.lower(): ceiling for name, ceiling in ceilings.items()}
+
+
+def _said(flag: _T | None, name: str, key: _T | None, place: str) -> tuple[_T, str] | None:
+    """What was said and where: by the flag, else by the job file."""
+    if flag is not None:
+        return flag, name
+    return None if key is None else (key, place)
 
 
 def _amount(value: Any, place: str) -> Decimal:
@@ -363,8 +407,10 @@ def _amount(value: Any, place: str) -> Decimal:
         amount = Decimal(str(value))
     except InvalidOperation:
         amount = Decimal("NaN")
-    if isinstance(value, bool) or not amount.is_finite() or amount < 0:
-        raise UsageError(f"{place}: expected a decimal amount, got {value!r}")
+    if isinstance(value, bool) or not amount.is_finite() or not 0 <= amount <= _BUDGET_MOST:
+        raise UsageError(f"{place}: expected a decimal amount, got {shown(value)}")
+    if amount != round(amount, _BUDGET_DECIMALS):
+        raise UsageError(f"{place}: {amount:f} has more than {_BUDGET_DECIMALS} decimals")
     return amount
 
 
@@ -374,7 +420,24 @@ def _positive(value: float, place: str) -> float:
     return float(value)
 
 
-def _at_least(value: int, least: int, place: str) -> int:
+def _seconds(value: float, place: str) -> float:
+    if not 0 <= value < float("inf"):
+        raise UsageError(f"{place}: expected seconds, got {value!r}")
+    return float(value)
+
+
+def _kinds(given: Sequence[str] | None) -> frozenset[str] | None:
+    if given is None:
+        return None
+    for kind in given:
+        if kind not in set(ErrorKind):
+            raise UsageError(
+                f"--retry-failed: expected kinds out of {', '.join(ErrorKind)}; got {kind!r}"
+            )
+    return frozenset(given)
+
+
+def _at_least(value: int, place: str, *, least: int) -> int:
     if value < least:
         raise UsageError(f"{place}: expected at least {least}, got {value}")
     return value

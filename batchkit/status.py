@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
+from batchkit.damage import find_damage
 from batchkit.errors import UsageError
 from batchkit.folder import RunFolder
 from batchkit.journal import Journal
@@ -25,6 +27,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: str  # running, complete, stopped, planning
     summary: RunSummary
     live: Live | None  # while it runs
+    damage: list[str]  # what is not as it was left; not looked for while the run goes on
     rows_left: int
     seconds_left: float | None  # at the present rate
 
@@ -36,11 +39,10 @@ def read_status(path: Path, version: str) -> RunStatus:
         raise UsageError(f"{path}: no run here; expected a folder that batchkit run has made")
     is_running = folder.is_held()
     journal = Journal.open(folder.journal, read_only=True)
-    try:
+    with closing(journal):
         plan_blob, tally_blob, live_blob = (journal.get(key) for key in ("plan", "tally", "live"))
-    finally:
-        journal.close()
-    plan = _decode_plan(plan_blob) if plan_blob is not None else None
+        plan = _decode_plan(plan_blob) if plan_blob is not None else None
+        damage = [] if is_running or plan is None else find_damage(folder, journal, plan)
     tally = decode_tally(tally_blob) if tally_blob is not None else Tally()
     rows = plan.rows if plan is not None else 0
     summary = summarize(
@@ -58,6 +60,7 @@ def read_status(path: Path, version: str) -> RunStatus:
         state=_state(is_running=is_running, is_planned=plan is not None, left=left),
         summary=summary,
         live=live,
+        damage=[str(one) for one in damage],
         rows_left=left,
         seconds_left=left / live.rows_per_s if live is not None and live.rows_per_s else None,
     )
@@ -83,4 +86,6 @@ def as_text(status: RunStatus) -> str:
         )
         if status.seconds_left is not None:
             lines.append(f"about {status.seconds_left:,.0f} s left")
+    if status.damage:
+        lines += [*status.damage, "ask those rows again with batchkit run … --reask-damaged"]
     return "\n".join([*lines, "", as_table(status.summary)])

@@ -27,6 +27,8 @@ class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     currency: str | None
     unknown_billing_attempts: int
     unknown_billing_bound: str | None  # the most that those may have cost
+    in_flight_at_kills: int  # at most; attempts that a kill left unrecorded
+    in_flight_at_kills_bound: str | None  # the most that those may have cost
     mean_latency_s: float | None
     slot_utilization: float | None
     errors: Counts  # failed exchanges: kind -> provider code -> count
@@ -40,6 +42,7 @@ class RunSummary(ModelSummary, frozen=True, kw_only=True):
     requests_per_s: float | None  # settled rows over the time a process worked on them
     bound_by: str | None
     costs: dict[str, str]  # per currency
+    retired_costs: dict[str, str]  # spent on rows that the results do not have any more
     models: dict[str, ModelSummary]
     complete: bool
     out: str
@@ -59,13 +62,19 @@ def summarize(
     one_currency = len(costs) <= 1
     values = _model_values(total, total_rows)
     if not one_currency:
-        values |= {"cost": None, "currency": None, "unknown_billing_bound": None}
+        values |= {
+            "cost": None,
+            "currency": None,
+            "unknown_billing_bound": None,
+            "in_flight_at_kills_bound": None,
+        }
     return RunSummary(
         **values,
         wall_s=tally.wall_s,
         requests_per_s=tally.settled / tally.wall_s if tally.wall_s else None,
         bound_by=None,
         costs={currency: to_text(cost) for currency, cost in costs.items()},
+        retired_costs={currency: to_text(cost) for currency, cost in tally.retired_costs().items()},
         models={
             name: ModelSummary(**_model_values(model, rows.get(name, model.settled)))
             for name, model in tally.models.items()
@@ -92,6 +101,8 @@ def _model_values(tally: ModelTally, rows: int) -> dict[str, Any]:
         "currency": tally.currency,
         "unknown_billing_attempts": tally.unknown_attempts,
         "unknown_billing_bound": to_text(tally.unknown_bound),
+        "in_flight_at_kills": tally.killed_attempts,
+        "in_flight_at_kills_bound": to_text(tally.killed_bound),
         "mean_latency_s": tally.latency_s / tally.answered if tally.answered else None,
         "slot_utilization": tally.used_slot_s / tally.offered_slot_s
         if tally.offered_slot_s
@@ -118,11 +129,18 @@ def as_table(summary: RunSummary) -> str:
             ", ".join(f"{cost} {currency}" for currency, cost in summary.costs.items()) or "0",
         ),
     ]
+    if any(cost != "0" for cost in summary.retired_costs.values()):
+        spent = ", ".join(f"{cost} {currency}" for currency, cost in summary.retired_costs.items())
+        lines.append(("retired", f"{spent} spent on rows that are not in the results any more"))
     if summary.unknown_billing_attempts:
-        bound = summary.unknown_billing_bound
-        most = f", at most {bound} {summary.currency}" if bound is not None else ""
+        most = _at_most(summary.unknown_billing_bound, summary.currency)
         lines.append(
             ("unknown", f"{summary.unknown_billing_attempts:,} attempts may have been billed{most}")
+        )
+    if summary.in_flight_at_kills:
+        most = _at_most(summary.in_flight_at_kills_bound, summary.currency)
+        lines.append(
+            ("kills", f"at most {summary.in_flight_at_kills:,} attempts were in flight{most}")
         )
     rate = f", {summary.requests_per_s:,.1f} requests/s" if summary.requests_per_s else ""
     lines.append(("time", f"{summary.wall_s:,.1f} s{rate}"))
@@ -136,6 +154,10 @@ def as_table(summary: RunSummary) -> str:
     lines.append(("results", f"{summary.out}/results"))
     width = max(len(label) for label, _ in lines)
     return "\n".join(f"{label:<{width}}  {value}" for label, value in lines)
+
+
+def _at_most(bound: str | None, currency: str | None) -> str:
+    return "" if bound is None else f", at most {bound} {currency}"
 
 
 def _tokens(summary: RunSummary) -> str:

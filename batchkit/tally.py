@@ -28,6 +28,8 @@ class ModelTally(msgspec.Struct):
     cost: int = 0  # PICO
     unknown_attempts: int = 0  # sent, no answer: may have been billed
     unknown_bound: int = 0  # PICO; the most they may have cost
+    killed_attempts: int = 0  # at most; in flight when the process was killed, never recorded
+    killed_bound: int = 0  # PICO; the most they may have cost
     latency_s: float = 0.0  # summed over answered attempts
     errors: Counts = {}  # failed exchanges
     failed_rows: Counts = {}
@@ -46,10 +48,10 @@ class ModelTally(msgspec.Struct):
         if attempt.billing is Billing.UNKNOWN:
             self.unknown_attempts += 1
             self.unknown_bound += attempt.bound
-        if attempt.error_kind is None:
+        if attempt.billing is Billing.BILLED:
             self.answered += 1
             self.latency_s += attempt.latency_s
-        else:
+        if attempt.error_kind is not None:
             _count(self.errors, attempt.error_kind, attempt.error_code)
 
     def add_result(self, result: Result) -> None:
@@ -60,11 +62,36 @@ class ModelTally(msgspec.Struct):
             self.failed += 1
             _count(self.failed_rows, result.error_kind or "unknown", result.error_code)
 
+    def forget_result(self, result: Result) -> None:
+        """The inverse of `add_result`."""
+        if result.status == "ok":
+            self.ok -= 1
+            self.truncated -= result.finish_reason == "length"
+        else:
+            self.failed -= 1
+            _discount(self.failed_rows, result.error_kind or "unknown", result.error_code)
+
+    def forget_attempt(self, attempt: Attempt) -> None:
+        """The inverse of `add_attempt`."""
+        self.attempts -= 1
+        self.usage -= attempt.usage
+        self.cost -= attempt.cost
+        self.refused -= attempt.error_kind in REFUSALS
+        if attempt.billing is Billing.UNKNOWN:
+            self.unknown_attempts -= 1
+            self.unknown_bound -= attempt.bound
+        if attempt.billing is Billing.BILLED:
+            self.answered -= 1
+            self.latency_s -= attempt.latency_s
+        if attempt.error_kind is not None:
+            _discount(self.errors, attempt.error_kind, attempt.error_code)
+
 
 class Tally(msgspec.Struct):
     """Totals of a run over all its starts."""
 
     models: dict[str, ModelTally] = {}
+    retired: dict[str, ModelTally] = {}  # spent on rows that the results do not have any more
     wall_s: float = 0.0  # time in which a process worked on it
 
     def of(self, model: str, currency: str) -> ModelTally:
@@ -72,6 +99,27 @@ class Tally(msgspec.Struct):
         if found is None:
             found = self.models[model] = ModelTally(currency=currency)
         return found
+
+    def forget_result(self, result: Result) -> None:
+        """Count a result no longer; what it cost stays."""
+        self.models[result.model].forget_result(result)
+
+    def retire(self, attempt: Attempt) -> None:
+        """Count an attempt apart: its row is not in the results any more."""
+        model = self.models[attempt.model]
+        model.forget_attempt(attempt)
+        retired = self.retired.setdefault(attempt.model, ModelTally(currency=model.currency))
+        retired.add_attempt(attempt)
+
+    def retire_rest(self, name: str, before: ModelTally) -> None:
+        """Keep apart what `before` had counted of a model and this tally has not."""
+        now = self.of(name, before.currency)
+        lost = self.retired.setdefault(name, ModelTally(currency=before.currency))
+        lost.attempts += before.attempts - now.attempts
+        lost.cost += before.cost - now.cost
+        lost.usage += before.usage - now.usage
+        now.used_slot_s, now.offered_slot_s = before.used_slot_s, before.offered_slot_s
+        now.killed_attempts, now.killed_bound = before.killed_attempts, before.killed_bound
 
     @property
     def settled(self) -> int:
@@ -90,10 +138,11 @@ class Tally(msgspec.Struct):
 
     def costs(self) -> dict[str, int]:
         """PICO per currency."""
-        costs: dict[str, int] = {}
-        for model in self.models.values():
-            costs[model.currency] = costs.get(model.currency, 0) + model.cost
-        return costs
+        return _costs(self.models)
+
+    def retired_costs(self) -> dict[str, int]:
+        """PICO per currency that were spent on rows which are gone."""
+        return _costs(self.retired)
 
 
 _SUMMED = [
@@ -103,9 +152,25 @@ _SUMMED = [
 ]
 
 
+def _costs(models: dict[str, ModelTally]) -> dict[str, int]:
+    costs: dict[str, int] = {}
+    for model in models.values():
+        costs[model.currency] = costs.get(model.currency, 0) + model.cost
+    return costs
+
+
 def _count(counts: Counts, kind: str, code: str | None) -> None:
     by_code = counts.setdefault(str(kind), {})
     by_code[code or ""] = by_code.get(code or "", 0) + 1
+
+
+def _discount(counts: Counts, kind: str, code: str | None) -> None:
+    by_code = counts[str(kind)]
+    by_code[code or ""] -= 1
+    if not by_code[code or ""]:
+        del by_code[code or ""]
+    if not by_code:
+        del counts[str(kind)]
 
 
 def _merge(into: Counts, counts: Counts) -> None:

@@ -21,7 +21,7 @@ import jinja2.nodes
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from batchkit.errors import UsageError
+from batchkit.errors import RowError, UsageError
 from batchkit.records import Message
 from batchkit.wording import reason, shown_names
 
@@ -30,10 +30,6 @@ _COMPILED = "<template>"  # the file name that Jinja2 gives its code
 _GLOBALS = ("range", "dict", "namespace")  # the sandbox bounds `range` to 100,000 steps
 _UNDEFINED = re.compile(r"'(\w+)' is undefined")
 _OWN_WORDS = (TypeError, ZeroDivisionError, OverflowError)  # these name kinds, not values
-
-
-class RowError(Exception):
-    """A row that cannot become a request: why, in one line, without the row's text."""
 
 
 class Template:

@@ -16,23 +16,27 @@ ROOT = Path(batchkit.__file__).parent
 
 LAYERS = [
     # words
-    {"", "errors", "wording"},
+    {"", "errors", "strict_json", "wording"},
     {"records", "local.model_row"},
     # pure
     {"models", "tokens"},
     {"accounting", "clock", "stopping", "rows", "feed", "purse", "limits", "retry", "template"},
     {"tally", "schema", "spec"},
-    {"plan", "summary", "table"},
+    {"plan", "summary", "table", "adaptive"},
     # one I/O each
-    {"folder", "journal", "sources", "providers", "progress"},
-    {"parts", "requests", "endpoints", "status"},
+    {"folder", "journal", "session", "sources", "providers", "progress"},
+    {"parts", "requests", "endpoints"},
+    {"unseal", "revision"},
+    {"damage", "prepare"},
+    {"status"},
     # concurrency
     {"pool", "recorder"},
-    {"structured", "prepare"},
-    {"feeder", "opening"},
-    {"scheduler", "inputs"},
+    {"structured", "feeder"},
+    {"inputs", "scheduler"},
+    {"opening"},
+    {"resume"},
     # edges
-    {"run"},
+    {"explain", "run"},
     {"api", "command"},
     {"cli"},
 ]
@@ -43,7 +47,7 @@ OWNERS = {
     "aiolimiter": {"limits"},
     "jinja2": {"template"},
     "jsonschema_rs": {"schema.output"},
-    "sqlite3": {"journal", "recorder"},
+    "sqlite3": {"journal", "recorder", "revision"},
     "tenacity": {"retry", "pool"},
     "tqdm": {"progress"},
     "xllamacpp": {"local.server"},
@@ -65,7 +69,9 @@ def imports(tree: ast.Module) -> Iterator[str]:
             assert node.module is not None
             yield node.module
             if node.module == "batchkit":
-                yield from (f"batchkit.{alias.name}" for alias in node.names if alias.name[0] != "_")
+                yield from (
+                    f"batchkit.{alias.name}" for alias in node.names if alias.name[0] != "_"
+                )
 
 
 def layer(name: str) -> int:

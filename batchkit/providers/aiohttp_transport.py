@@ -97,10 +97,11 @@ class AiohttpTransport:
         target = self._targets.get(url)
         if target is None:
             try:
-                address = URL(url)
+                address = _address(url)
+                proxy = _proxy_of(address) if self._trust_env else None
             except ValueError:
-                raise TransportError(UNREACHABLE, "the endpoint is not an address") from None
-            proxy = _proxy_of(address) if self._trust_env else None
+                words = "the endpoint, or the proxy before it, is not an address"
+                raise TransportError(UNREACHABLE, words) from None
             target = self._targets[url] = (address, proxy)
         return target
 
@@ -145,17 +146,24 @@ async def _read(stream: aiohttp.StreamReader, most_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
+def _address(text: str) -> URL:
+    address = URL(text)
+    (address.raw_host or "").encode("idna")  # as a look-up does, where it would raise uncaught
+    return address
+
+
 def _proxy_of(address: URL) -> URL | None:
     proxy = getproxies().get(address.scheme)
     if not proxy or proxy_bypass(address.host_port_subcomponent or ""):
         return None
-    return URL(proxy)
+    return _address(proxy)
 
 
 def _not_sent(error: Exception, target: URL) -> TransportError:
     number = getattr(error, "errno", None)
     if number in _LOCAL:
-        return TransportError(LOCAL_TROUBLE, f"no connection could be opened: {_reason(error)}")
+        lack = os.strerror(number).lower()
+        return TransportError(LOCAL_TROUBLE, f"no connection could be opened: {lack}")
     return TransportError(UNREACHABLE, f"cannot connect to {target.authority}: {_reason(error)}")
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from batchkit.providers.wording import whole
+from batchkit.providers.untrusted import whole
 from batchkit.records import Usage
 
 MOST_TOKENS = 10**9  # no answer uses more; a larger count is not believed

@@ -26,7 +26,7 @@ from batchkit.models import Model
 from batchkit.providers.answer import Answer, read_answer, spent
 from batchkit.providers.refusal import refusal
 from batchkit.providers.transport import Reply
-from batchkit.providers.wording import label, whole
+from batchkit.providers.untrusted import label, whole
 from batchkit.records import Completion, Failure, Message, Outcome, Request, Usage
 
 _NOT_PARAMETERS = frozenset({"model", "messages", "stream", "stream_options"})
@@ -61,7 +61,7 @@ def encode(request: Request, model: Model, dialect: Dialect) -> bytes:
     Halves of surrogate pairs are replaced. Raises `UsageError` for what JSON cannot hold: a row
     that came from JSON or Arrow can only be nested too deeply for it.
     """
-    body: dict[str, Any] = {"model": model.name, "messages": request.messages}
+    body: dict[str, Any] = {"model": model.spelling or model.name, "messages": request.messages}
     body |= {name: value for name, value in request.params.items() if name not in _NOT_PARAMETERS}
     if dialect is Dialect.GLM:
         _adapt_to_glm(body, model)

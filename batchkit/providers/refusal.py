@@ -25,7 +25,7 @@ from batchkit.errors import (
 )
 from batchkit.providers.answer import read_json, spent, usage_block
 from batchkit.providers.transport import Reply
-from batchkit.providers.wording import label, one_line
+from batchkit.providers.untrusted import label, one_line
 from batchkit.records import Failure
 
 LONGEST_WAIT_S = 3600.0  # a service's word is believed up to an hour

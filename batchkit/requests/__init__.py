@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from batchkit.errors import RowError
 from batchkit.requests.builder import RequestBuilder, custom_id_of
 from batchkit.requests.identity import digest, id_digest
-from batchkit.template import RowError
 
 __all__ = ["RequestBuilder", "RowError", "custom_id_of", "digest", "id_digest"]

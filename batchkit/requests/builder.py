@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from batchkit import tokens
-from batchkit.errors import UsageError
+from batchkit.errors import RowError, UsageError
 from batchkit.models import Model
 from batchkit.records import Message, Request
 from batchkit.requests.messages import check_messages, messages_of, without_nulls
 from batchkit.requests.params import GLM_CHECKS, OPENAI_CHECKS, Check, check_params
 from batchkit.sources.base import Raw
 from batchkit.strict_json import NotJsonError, decode_json
-from batchkit.template import RowError, Template
+from batchkit.template import Template
 from batchkit.wording import kind_of, shown, shown_names
 
 if TYPE_CHECKING:

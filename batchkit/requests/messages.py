@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchkit import tokens
+from batchkit.errors import RowError
 from batchkit.records import Message
 from batchkit.strict_json import NotJsonError, decode_json
-from batchkit.template import RowError
 from batchkit.wording import kind_of, shown
 
 _GLM_ROLES = frozenset({"system", "user", "assistant", "tool"})

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from batchkit.errors import RowError
 from batchkit.models import Model
 from batchkit.strict_json import NotJsonError, decode_json
-from batchkit.template import RowError
 from batchkit.wording import kind_of, shown
 
 Check: TypeAlias = Callable[[str, Any, Model], Any]  # name, value, model -> value to be sent

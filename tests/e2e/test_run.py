@@ -6,6 +6,7 @@ import gzip
 import json
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -67,7 +68,7 @@ def test_every_kind_of_file_gives_the_same_answers(
         pq.write_table(pa.Table.from_pylist(prompts(50)), other)
     else:
         table = pa.Table.from_pylist(prompts(50))
-        with pa.ipc.new_file(other, table.schema) as writer:
+        with pa.ipc.new_file(str(other), table.schema) as writer:
             writer.write_table(table)
     for path in (plain, other):
         assert batchkit("run", path, "--endpoint", url).code == 0
@@ -87,12 +88,16 @@ def test_parts_are_read_by_polars_and_duckdb(
     assert batchkit("run", path, "--endpoint", url, "-o", "a").code == 0
     assert batchkit("run", path, "--endpoint", url, "-o", "p", "--format", "parquet").code == 0
     frame = pl.read_ipc(here / "a/results/*.arrow")
-    rows = duckdb.sql(
-        "SELECT custom_id, content FROM 'p/results/*.parquet' ORDER BY row"
-    ).fetchall()
+    rows = query("SELECT custom_id, content FROM 'p/results/*.parquet' ORDER BY row")
     assert frame.select("custom_id", "content").rows() == rows
-    attempts = duckdb.sql("SELECT count(*), sum(cost) FROM 'p/attempts/*.parquet'").fetchall()
+    attempts = query("SELECT count(*), sum(cost) FROM 'p/attempts/*.parquet'")
     assert attempts == [(30, 0)]
+
+
+def query(sql: str) -> list[Any]:
+    relation = duckdb.sql(sql)
+    assert relation is not None
+    return relation.fetchall()
 
 
 def test_kept_columns_come_back_with_their_types(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import os
 import socket
 import subprocess
 import sys
@@ -35,8 +34,7 @@ def test_a_refused_key_stops_at_once_and_is_never_shown(
     done = batchkit("run", "q.jsonl", "--endpoint", running.url, "--concurrency", "10")
     assert done.code == 3
     assert (
-        f"glm-4-flash-250414: 401/1002 the key was refused; check the key in ZAI_API_KEY"
-        in done.err
+        "glm-4-flash-250414: 401/1002 the key was refused; check the key in ZAI_API_KEY" in done.err
     )
     assert "0 of 1,000 rows are safe in runs/q" in done.err
     assert running.service.stats.requests <= 10
@@ -92,7 +90,7 @@ def test_an_endpoint_that_is_not_there_fails_the_rows(batchkit: Command, here: P
     [
         ("missing.jsonl", None, "no such file"),
         ("empty.jsonl", b"", "is empty"),
-        ("blank.jsonl", b"\n\n", "holds no rows"),
+        ("blank.jsonl", b"\n\n", "is empty"),
         ("utf16.jsonl", codecs.BOM_UTF16_LE + "{}".encode("utf-16-le"), "UTF-16"),
         ("latin.jsonl", b'{"prompt": "caf\xe9"}\n', "latin.jsonl:1: "),
         ("text.parquet", b'{"prompt": "x"}\n', "JSON Lines"),
@@ -213,15 +211,18 @@ def test_a_folder_with_something_else_is_left_alone(
     (here / "precious/data.txt").write_text("mine", "utf-8")
     done = batchkit("run", "q.jsonl", "--endpoint", simulate().url, "-o", "precious")
     assert done.code == 2
-    assert sorted(os.listdir(here / "precious")) == ["data.txt", "run.lock"]
+    assert sorted(path.name for path in (here / "precious").iterdir()) == ["data.txt", "run.lock"]
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (["--model", "glm-4-air-250414"], "was begun with another model"),
-        (["--limit", "3"], "--limit: runs/q was begun with no limit"),
-        (["--format", "parquet"], "--format: runs/q was begun with arrow"),
+        (
+            ["--limit", "3"],
+            "runs/q was begun with no --limit: 2 removed; 0 to ask; go on with --update",
+        ),
+        (["--format", "parquet"], "--format: runs/q was begun with arrow; use another folder"),
     ],
 )
 def test_another_job_in_the_same_folder_is_refused(

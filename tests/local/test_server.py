@@ -12,10 +12,8 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -97,21 +95,12 @@ async def test_a_completion_has_the_shape_of_openais(endpoint: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_twelve_requests_share_four_slots(endpoint: str) -> None:
-    root = endpoint.removesuffix("/v1")
+async def test_twelve_requests_on_four_slots_are_all_answered(endpoint: str) -> None:
+    questions = [body(f"What is the number {n}?") for n in range(12)]
     async with aiohttp.ClientSession() as session:
-        questions = [body(f"What is the number {n}?", max_tokens=16) for n in range(12)]
-        asked = [asyncio.ensure_future(post(session, endpoint, sent)) for sent in questions]
-        busiest = 0
-        while not all(answer.done() for answer in asked):
-            async with session.get(f"{root}/slots") as response:
-                slots = await response.json()
-            busiest = max(busiest, sum(slot["is_processing"] for slot in slots))
-            assert [slot["n_ctx"] for slot in slots] == [2048] * 4
-        answers = [answer.result() for answer in asked]
-    assert busiest == 4
+        answers = await asyncio.gather(*(post(session, endpoint, sent) for sent in questions))
     assert [status for status, _ in answers] == [200] * 12
-    assert all(1 <= answer["usage"]["completion_tokens"] <= 16 for _, answer in answers)
+    assert all(1 <= answer["usage"]["completion_tokens"] <= 8 for _, answer in answers)
 
 
 @pytest.mark.anyio
@@ -145,22 +134,7 @@ def test_a_connection_is_closed_after_a_hundred_requests(endpoint: str) -> None:
     connection.close()
 
 
-def test_a_stop_does_not_wait_for_answers_pending_or_clients_that_stay(model: Path) -> None:
-    with serve_local(model, slots=1, context_per_slot=512) as url:
-        pending = [connect(url) for _ in range(3)]
-        sent = json.dumps(body("Write a long story.", max_tokens=500, ignore_eos=True))
-        for connection in pending:
-            connection.request("POST", "/v1/chat/completions", sent)
-        silent = socket.create_connection(("127.0.0.1", pending[0].port))
-        half = socket.create_connection(("127.0.0.1", pending[0].port))
-        half.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
-        began = time.monotonic()
-    took = time.monotonic() - began
-    silent.close()
-    half.close()
-    for connection in pending:
-        connection.close()
-    assert took < 8
+def assert_stopped(url: str) -> None:
     with pytest.raises(ConnectionRefusedError):
         connect(url).request("GET", "/health")
 
@@ -171,8 +145,7 @@ def test_a_server_follows_another_and_a_failure_in_the_block_is_kept(model: Path
         with pytest.raises(ZeroDivisionError):
             fail_while_serving(model, urls)
     for url in urls:
-        with pytest.raises(ConnectionRefusedError):
-            connect(url).request("GET", "/health")
+        assert_stopped(url)
 
 
 def fail_while_serving(model: Path, urls: list[str]) -> None:
@@ -234,6 +207,27 @@ with serve_local(Path(sys.argv[1])) as url:
 sys.exit(int(sys.argv[2]))
 """
 
+STAY = """
+import http.client, json, socket, sys, urllib.request
+from pathlib import Path
+from batchkit.local.server import serve_local
+story = [{"role": "user", "content": "Write a long story."}]
+sent = json.dumps({"messages": story, "max_tokens": 2000, "ignore_eos": True})
+with serve_local(Path(sys.argv[1])) as url:
+    address = ("127.0.0.1", int(url.removesuffix("/v1").rpartition(":")[2]))
+    asked = [http.client.HTTPConnection(*address) for _ in range(5)]
+    for connection in asked:
+        connection.request("POST", "/v1/chat/completions", sent)
+    silent = socket.create_connection(address)
+    half = socket.create_connection(address)
+    half.sendall(b"POST /v1/chat/completions HTTP/1.1\\r\\nContent-Length: 9\\r\\n\\r\\n{")
+    busy = []
+    while busy != [True] * 4:
+        slots = json.load(urllib.request.urlopen(url.removesuffix("/v1") + "/slots"))
+        busy = [slot["is_processing"] for slot in slots]
+print(busy)
+"""
+
 WAIT = """
 import signal, sys
 from pathlib import Path
@@ -279,6 +273,15 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_process_that_used_it_ends_with_its_own_code_and_output(model: Path, code: int) -> None:
     done = run(USE, str(model), str(code))
     assert (done.returncode, done.stdout, done.stderr) == (code, "4\n", "")
+
+
+def test_a_stop_waits_neither_for_answers_nor_for_clients_that_stay(model: Path) -> None:
+    """Four requests are worked on, one waits, one is half sent and one connection is silent.
+
+    In a process of its own: a stop that hangs holds the GIL, and no timeout of this one could fire.
+    """
+    done = run(STAY, str(model))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[True, True, True, True]\n", "")
 
 
 def test_an_interrupt_stops_it(model: Path) -> None:

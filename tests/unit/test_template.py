@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from batchkit.errors import UsageError
-from batchkit.template import RowError, Template
+from batchkit.errors import RowError, UsageError
+from batchkit.template import Template
 
 
 def render(user: str, **values: Any) -> str:

@@ -1,0 +1,75 @@
+"""Finding what is not as batchkit left it in a run's folder: parts, values, foreign files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from batchkit.folder import RunFolder
+from batchkit.journal import Journal
+from batchkit.parts import Layout
+from batchkit.plan import Plan
+from batchkit.spec import Format
+from batchkit.unseal import check_part
+
+_PART_NAME = re.compile(r"part-(\d{5,})\.(?:arrow|parquet)")
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """Something that is not as it was left, and the rows that it holds or held."""
+
+    place: str
+    fault: str
+    rows: range | None = None  # None: of no row
+    part: int | None = None  # the sealed part that is damaged
+    path: Path | None = None  # a file that is not of this run
+
+    def __str__(self) -> str:
+        if self.rows is None:
+            return f"{self.place}: {self.fault}"
+        first, last = self.rows.start, self.rows.stop - 1
+        rows = f"row {first:,}" if first == last else f"rows {first:,} to {last:,}"
+        return f"{self.place}: {self.fault} ({rows})"
+
+
+def find_damage(folder: RunFolder, journal: Journal, plan: Plan) -> list[Damage]:
+    """Everything that is wrong, each with its place. Reads every sealed part's bytes once."""
+    layout = Layout(folder.path, Format(plan.format), None, (), {})
+    found = [*_parts(journal, layout, plan.part_rows), *_rows(journal)]
+    known = {part.part for part in journal.parts()} | set(journal.reopened_parts())
+    return [*found, *_foreign(folder, journal, known, plan.part_rows)]
+
+
+def _parts(journal: Journal, layout: Layout, part_rows: int) -> Iterator[Damage]:
+    for part in journal.parts():
+        fault = check_part(layout, part)
+        if fault is not None:
+            place, _, words = fault.partition(": ")
+            first = part.part * part_rows
+            yield Damage(place, words, range(first, first + part.rows), part.part)
+
+
+def _rows(journal: Journal) -> Iterator[Damage]:
+    for row in journal.damaged_rows():
+        fault = "a value does not match its checksum"
+        yield Damage(str(journal.path), fault, range(row, row + 1))
+
+
+def _foreign(
+    folder: RunFolder, journal: Journal, known: set[int], part_rows: int
+) -> Iterator[Damage]:
+    for parent in (folder.results, folder.attempts):
+        for path in sorted(parent.iterdir()) if parent.is_dir() else ():
+            if path.name.endswith(".tmp") or path.name.startswith("."):
+                continue
+            named = _PART_NAME.fullmatch(path.name)
+            if named is None or not _may_be_ours(int(named[1]), journal, known, part_rows):
+                yield Damage(str(path), "is not of this run; move it away", path=path)
+
+
+def _may_be_ours(part: int, journal: Journal, known: set[int], part_rows: int) -> bool:
+    """A part whose rows all stand in the journal got its name right before a kill."""
+    return part in known or journal.count_settled(part * part_rows, (part + 1) * part_rows) > 0

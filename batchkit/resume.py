@@ -1,0 +1,278 @@
+"""Going on with a run: what changed since it was begun, what was damaged, what is asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import closing
+
+from batchkit import __version__
+from batchkit.accounting import Rates, to_text
+from batchkit.damage import Damage, find_damage
+from batchkit.errors import ErrorKind, UsageError
+from batchkit.folder import RunFolder
+from batchkit.inputs import Input
+from batchkit.journal import DamagedError, Journal, Settled
+from batchkit.opening import (
+    OpenRun,
+    Report,
+    check_room,
+    encode_plan,
+    invalid_row,
+    new_plan,
+    open_journal,
+    read_tally,
+    remove_journal,
+    scan_input,
+    take_up,
+)
+from batchkit.parts import Layout
+from batchkit.plan import Fault, Plan
+from batchkit.records import Attempt
+from batchkit.revision import Difference, Revision, ToAsk
+from batchkit.tally import ModelTally, Tally, encode_tally
+from batchkit.unseal import read_part
+
+Say = Callable[[str], None]
+
+
+class Resumption:
+    """One start's look at a run's folder, which is locked."""
+
+    def __init__(self, folder: RunFolder, given: Input, *, say: Say, report: Report) -> None:
+        self._folder = folder
+        self._given = given
+        self._say = say
+        self._report = report
+
+    def open(self) -> OpenRun:
+        """The run, planned if it is new, brought up to date and checked if it is not.
+
+        Raises:
+            UsageError: rows cannot be sent, the run was begun with something else, or there is no
+                room on the disk.
+            DamagedError: the journal or a part is not what batchkit wrote.
+        """
+        is_new = not self._folder.journal.exists()
+        journal, plan = open_journal(self._folder)
+        try:
+            if plan is None:
+                plan = new_plan(journal, self._given, self._report)
+            else:
+                plan = self._updated(journal, plan)
+                self._check(journal, plan)
+                if self._given.spec.retry_failed is not None:
+                    self._reopen_failed(journal, plan, self._given.spec.retry_failed)
+            opened = take_up(self._folder, journal, plan)
+            check_room(self._folder, plan.rows - opened.settled.count, plan.part_rows)
+        except BaseException:
+            journal.close()
+            if is_new:
+                remove_journal(self._folder.journal)
+            raise
+        return opened
+
+    # -- a changed input or job --------------------------------------------------------------------
+
+    def _updated(self, journal: Journal, plan: Plan) -> Plan:
+        differs = changes(plan, self._given)
+        if not differs:
+            return plan
+        if journal.is_untouched():
+            return new_plan(journal, self._given, self._report)
+        self._refuse_relayout(plan)
+        faults: list[Fault] = []
+        with closing(Revision(journal, plan)) as revision:
+            now = self._staged(revision, faults)
+            difference = revision.compare(now)
+            if not difference.is_none and not self._given.spec.update:
+                raise UsageError(self._refusal(differs, difference, revision.to_ask(now), journal))
+            if not difference.is_none:
+                self._say(f"updating: {self._words(difference, revision.to_ask(now), journal)}")
+            self._apply(journal, revision, plan, now, faults)
+        return now
+
+    def _staged(self, revision: Revision, faults: list[Fault]) -> Plan:
+        on_fault = faults.append if self._given.spec.skip_invalid else None
+        return scan_input(self._given, revision, on_fault, self._report)
+
+    def _apply(
+        self, journal: Journal, revision: Revision, was: Plan, now: Plan, faults: list[Fault]
+    ) -> None:
+        if was.keep != now.keep:
+            raise UsageError(
+                f"{self._folder.path}: was begun with kept columns of other types; "
+                "use another folder with -o"
+            )
+        layout = self._layout(was)
+        self._folder.summary_json.unlink(missing_ok=True)
+        reopened = revision.apply(
+            now,
+            read_tally(journal),
+            invalid=[invalid_row(fault, self._given.spec) for fault in faults],
+            read_part=lambda part: read_part(layout, part, self._given.read_output),
+            values={"plan": encode_plan(now)},
+        )
+        for part in reopened:  # rows have other places now: readers must not mix old and new
+            layout.results_path(part).unlink(missing_ok=True)
+            layout.attempts_path(part).unlink(missing_ok=True)
+
+    def _refuse_relayout(self, plan: Plan) -> None:
+        """What every part has in common cannot change under the parts that are there."""
+        spec = self._given.spec
+        for name, now, was in (
+            ("--format", spec.format, plan.format),
+            ("keep", list(spec.keep), plan.asks.get("keep")),
+        ):
+            if now != was:
+                raise UsageError(
+                    f"{name}: {self._folder.path} was begun with {was}; use another folder with -o"
+                )
+
+    def _refusal(
+        self, differs: list[str], difference: Difference, to_ask: list[ToAsk], journal: Journal
+    ) -> str:
+        return (
+            f"{self._given.spec.path}: {self._folder.path} was begun with {' and '.join(differs)}: "
+            f"{self._words(difference, to_ask, journal)}; go on with --update, "
+            "or use another folder with -o"
+        )
+
+    def _words(self, difference: Difference, to_ask: list[ToAsk], journal: Journal) -> str:
+        rows = sum(one.rows for one in to_ask)
+        return f"{difference.words()}; {rows:,} to ask{self._price(to_ask, journal)}"
+
+    def _price(self, to_ask: list[ToAsk], journal: Journal) -> str:
+        """What asking costs: as long as the answers so far, and at most."""
+        tally, spec = read_tally(journal), self._given.spec
+        about: dict[str, int] = {}
+        most: dict[str, int] = {}
+        for one in to_ask:
+            model = spec.table[one.model]
+            rates = Rates.of(model.price)
+            longest = spec.params.get("max_tokens") or model.max_output or model.context
+            seen = tally.models.get(one.model, ModelTally())
+            mean = seen.usage.completion // seen.answered if seen.answered else longest
+            for costs, tokens in ((about, mean), (most, longest)):
+                cost = rates.bound(one.prompt_tokens, tokens * one.rows)
+                costs[rates.currency] = costs.get(rates.currency, 0) + cost
+        if not any(most.values()):
+            return ""
+        amounts = [
+            f"about {to_text(about[currency])} {currency}, at most {to_text(most[currency])}"
+            for currency in most
+        ]
+        return f" ({'; '.join(amounts)})"
+
+    # -- damage ------------------------------------------------------------------------------------
+
+    def _check(self, journal: Journal, plan: Plan) -> None:
+        damages = find_damage(self._folder, journal, plan)
+        foreign = [damage for damage in damages if damage.path is not None]
+        if foreign:
+            raise DamagedError("\n".join(map(str, foreign)))
+        if not damages:
+            return
+        if not self._given.spec.reask_damaged:
+            raise DamagedError(
+                "\n".join(map(str, damages))
+                + "\nput back what was there, or ask those rows again with --reask-damaged"
+            )
+        self._reask(journal, plan, damages)
+
+    def _reask(self, journal: Journal, plan: Plan, damages: list[Damage]) -> None:
+        layout = self._layout(plan)
+        self._folder.summary_json.unlink(missing_ok=True)
+        with journal.revising():
+            for damage in damages:
+                if damage.part is not None:
+                    journal.drop_part(damage.part)
+                elif damage.rows is not None:
+                    journal.drop_row(damage.rows.start)
+                    journal.drop_attempts(damage.rows.start)
+            journal.keep("tally", encode_tally(self._recount(journal, layout)))
+        for damage in damages:
+            if damage.part is not None:
+                for path in (layout.results_path(damage.part), layout.attempts_path(damage.part)):
+                    if path.exists():  # hidden from readers, not destroyed
+                        path.replace(path.with_name(f".{path.name}.damaged"))
+        rows = sum(len(damage.rows or ()) for damage in damages)
+        self._say(f"{rows:,} rows were damaged and will be asked again")
+
+    def _recount(self, journal: Journal, layout: Layout) -> Tally:
+        """The tally of what is still there; what the rest had cost is kept apart."""
+        was, now = read_tally(journal), Tally()
+        for part in journal.parts():
+            _count(now, read_part(layout, part.part, self._given.read_output))
+        _count(now, journal.settled(0, _ALL))
+        _count(now, journal.attempts(0, _ALL))
+        now.wall_s, now.retired = was.wall_s, was.retired
+        for name, before in was.models.items():
+            now.retire_rest(name, before)
+        return now
+
+    # -- failed rows -------------------------------------------------------------------------------
+
+    def _reopen_failed(self, journal: Journal, plan: Plan, kinds: frozenset[str]) -> None:
+        """Take failed rows of `kinds` (none: all) back; what they spent stays theirs."""
+        layout, tally, count = self._layout(plan), read_tally(journal), 0
+        self._folder.summary_json.unlink(missing_ok=True)
+        for part in journal.parts():
+            if not part.failed:
+                continue
+            records = list(read_part(layout, part.part, self._given.read_output))
+            again = [one for one in records if isinstance(one, Settled) and _is_failed(one, kinds)]
+            if again:
+                count += len(again)
+                with journal.revising():
+                    journal.take_back(part, records)
+                    self._unsettle(journal, again, tally)
+        again = [one for one in journal.settled(0, _ALL) if _is_failed(one, kinds)]
+        with journal.revising():
+            self._unsettle(journal, again, tally)
+        self._say(f"{count + len(again):,} failed rows will be asked again")
+
+    def _unsettle(self, journal: Journal, again: Iterable[Settled], tally: Tally) -> None:
+        for one in again:
+            journal.unsettle(one)
+            tally.forget_result(one.result)
+        journal.keep("tally", encode_tally(tally))
+
+    def _layout(self, plan: Plan) -> Layout:
+        return self._given.layout(self._folder, plan, __version__)
+
+
+_ALL = 1 << 62  # more rows than any input has
+
+
+def _is_failed(settled: Settled, kinds: frozenset[str]) -> bool:
+    result = settled.result
+    if result.status != "failed" or result.error_kind is ErrorKind.INVALID_ROW:
+        return False  # what could not be sent cannot be sent again
+    return not kinds or result.error_kind in kinds
+
+
+def _count(tally: Tally, records: Iterable[Settled | Attempt]) -> None:
+    for record in records:
+        attempt = record if isinstance(record, Attempt) else record.attempt
+        if attempt is not None:
+            currency = record.result.currency if isinstance(record, Settled) else "CNY"
+            tally.of(attempt.model, currency).add_attempt(attempt)
+        if isinstance(record, Settled):
+            result = record.result
+            tally.of(result.model, result.currency).add_result(result)
+
+
+def changes(plan: Plan, given: Input) -> list[str]:
+    """What differs from what the run was begun with, in words; hashes the input if it must."""
+    spec, source = given.spec, given.source
+    asks = spec.asks()
+    found = [f"another {key}" for key in asks if asks[key] != plan.asks.get(key)]
+    if spec.limit != plan.limit:
+        found.append(f"--limit {plan.limit}" if plan.limit else "no --limit")
+    stat = source.fingerprint()
+    same_stat = all(stat[key] == plan.input[key] for key in stat)
+    if not same_stat and source.content_hash() != plan.input["xxh3"]:
+        found.append(f"another input ({plan.input['path']})")
+    if spec.format != plan.format:
+        found.append(f"--format {plan.format}")
+    return found
