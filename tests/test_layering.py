@@ -16,7 +16,8 @@ ROOT = Path(batchkit.__file__).parent
 
 LAYERS = [
     # words
-    {"", "errors", "strict_json", "wording"},
+    {"", "errors", "wording"},
+    {"strict_json"},
     {"records", "local.model_row"},
     # pure
     {"models", "tokens"},

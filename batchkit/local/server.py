@@ -29,6 +29,7 @@ from batchkit.errors import UsageError
 from batchkit.local.model_row import CONTEXT, SLOTS
 
 HOST = "127.0.0.1"
+_CONNECTIONS = 64  # each holds a thread; one beyond may wait for another to be idle for 5 s
 _READY_WITHIN = 30.0  # seconds from a loaded model to its loop's first answer; it takes 5 ms
 _STOP_WITHIN = 5.0  # seconds in which connections must end; the server looks at them every second
 
@@ -86,6 +87,7 @@ def _params(xllamacpp: Any, model: Path, slots: int, context_per_slot: int) -> A
     params.port = 0  # the system picks a free one as it binds, so nobody can take it in between
     params.n_parallel = slots
     params.n_ctx = slots * context_per_slot
+    params.n_threads_http = _CONNECTIONS
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads()
     params.verbosity = -1  # stdout and stderr are ours; llama.cpp's default logs to stderr
     params.ui = False
