@@ -18,12 +18,16 @@ simulation, see `benchmarks/README.md`. Its rules:
 
 from __future__ import annotations
 
+import math
+
 from batchkit.errors import Signal
 
 _KEPT = 0.9  # of the wall, after a cut
 _STRAIN = 0.05  # slots per failure of the platform's: a round trip of nothing else takes a tenth
 _BINDING = 0.8  # share of the limit from which on it counts as what holds us back
-_SAME_WALL = 0.25  # the wall is where it was if it moved by no more than this share
+_TOLERATED = 0.04
+_SHARE_OVER = 64.0
+_AT_WALL = 0.95
 _SHORTEST_REST, _LONGEST_REST = 2.0, 10.0  # round trips at the wall before going past it
 _REST_ANSWERS = 100.0  # a look past the wall may cost a refusal: at most one in so many answers …
 _LONGEST_REST_OF_FEW = 24.0  # … unless that means more round trips than this
@@ -44,7 +48,8 @@ class AdaptiveLimit:
         self._rest = _SHORTEST_REST  # round trips
         self._resting = _SHORTEST_REST * self._known  # answers still to come before going past it
         self._step = 1.0  # slots per round trip, past the wall
-        self._cut_at: float | None = None
+        self._cut_at = -math.inf
+        self._refused_share = 0.0
         self._last_good: float | None = None
 
     @property
@@ -66,37 +71,48 @@ class AdaptiveLimit:
         """
         if self._last_good is None:
             self._last_good = started_at  # silence is counted from the first attempt
+        if signal is Signal.NEUTRAL:
+            return None
         if signal is Signal.GOOD:
             self._last_good = now
+            self._refused_share -= self._refused_share / _SHARE_OVER
             if in_flight >= _BINDING * self.slots:
                 self._grow()
             return None
-        if signal is Signal.NEUTRAL:
-            return None
         if signal is Signal.STRAINED:
             self._limit = max(1.0, self._limit - _STRAIN)
-        elif self._cut_at is not None and started_at <= self._cut_at:
-            self._cut(self._wall - 1)
         else:
-            self._rest = self._next_rest(in_flight - 1)
-            self._cut_at = now
-            self._cut(in_flight - 1)
+            self._refused_share += (1 - self._refused_share) / _SHARE_OVER
+            self._hear_refusal(started_at, now, let_in=in_flight - 1)
         return min(_LONGEST_PAUSE_S, max(_PAUSE_S[signal], (now - self._last_good) / 2))
 
-    def _cut(self, let_in: float) -> None:
-        self._wall = max(1.0, let_in)
+    def _hear_refusal(self, started_at: float, now: float, *, let_in: int) -> None:
+        if started_at <= self._cut_at:
+            self._wall -= 1  # it was counted among those let in
+        elif 0 < self._wall < self.slots:
+            self._wall = max(self._wall, let_in)
+            self._rest = min(_LONGEST_REST, 2 * self._rest)
+            self._resting = self._rest_answers()
+        elif self._refused_share > _TOLERATED:
+            self._wall = let_in
+            self._rest = _SHORTEST_REST
+            self._resting = self._rest_answers()
+        elif self._limit < _AT_WALL * self._wall or self._wall == 0:
+            return
+        self._cut(now)
+
+    def _cut(self, now: float) -> None:
+        self._cut_at = now
+        self._wall = max(1.0, self._wall)
         self._known = min(self._known, self._wall)
         self._limit = max(1.0, min(self._limit, _KEPT * self._wall))
-        self._resting = self._rest * self._wall
-        if self._rest == _LONGEST_REST:
-            longest = _LONGEST_REST_OF_FEW * self._wall
-            self._resting = min(longest, max(self._resting, _REST_ANSWERS))
         self._step = 1.0
 
-    def _next_rest(self, let_in: float) -> float:
-        if abs(let_in - self._wall) > _SAME_WALL * self._wall:
-            return _SHORTEST_REST
-        return min(_LONGEST_REST, 2 * self._rest)
+    def _rest_answers(self) -> float:
+        answers = self._rest * self._wall
+        if self._rest == _LONGEST_REST:
+            return min(_LONGEST_REST_OF_FEW * self._wall, max(answers, _REST_ANSWERS))
+        return answers
 
     def _grow(self) -> None:
         """Take one answer's share of what a round trip adds."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, Unpack
 import anyio
 
 from batchkit.errors import StoppedError, UsageError
+from batchkit.execution import Console, prepared
 from batchkit.progress import Progress
-from batchkit.run import Console, prepared
 from batchkit.spec import Options, OptionWords, load_spec
 from batchkit.summary import RunSummary
 
@@ -42,6 +42,7 @@ async def _run(spec: str | Path, quiet: bool, options: OptionWords) -> RunSummar
     loaded = load_spec(spec, Options(**options))
     console = Console(
         say=lambda _line: None,
+        tell=None,
         progress=lambda total, done: Progress(total, done, quiet=quiet),
     )
     with prepared(loaded, console) as execution:

@@ -16,13 +16,13 @@ import msgspec
 
 from batchkit import __version__
 from batchkit.errors import InterruptedByError, StoppedError, UsageError
+from batchkit.execution import Console, Ending, Execution, prepared
 from batchkit.explain import explain
 from batchkit.folder import RunFolder
 from batchkit.inputs import open_input
 from batchkit.journal import Journal
 from batchkit.prepare import scan
 from batchkit.progress import Progress
-from batchkit.run import Console, Ending, Execution, prepared
 from batchkit.spec import Options, load_spec
 from batchkit.status import as_text, read_status
 from batchkit.stopping import Cause, StopReason
@@ -37,6 +37,7 @@ def run(namespace: argparse.Namespace) -> int:
     quiet = namespace.quiet
     console = Console(
         say=lambda line: None if quiet else say(line),
+        tell=say if namespace.verbose else None,
         progress=lambda total, done: Progress(total, done, quiet=quiet),
     )
     if namespace.dry_run:

@@ -19,7 +19,7 @@ import anyio
 import anyio.to_thread
 
 from batchkit.journal import Journal, SealedPart, Settled
-from batchkit.records import Attempt
+from batchkit.records import Attempt, Result
 from batchkit.rows import SettledRows
 from batchkit.stopping import Cause, Stopper, StopReason
 from batchkit.tally import Tally, decode_tally, encode_tally
@@ -66,6 +66,8 @@ class Recorder:
         self._done = anyio.Event()
         self.give_up = False  # stop trying to write what the disk refuses
         self.before_commit: Callable[[Tally], None] = lambda _tally: None
+        self.on_settled: Callable[[Result], None] = lambda _result: None  # durable from now on
+        self.on_sealed: Callable[[SealedPart], None] = lambda _part: None
 
     # -- for workers -------------------------------------------------------------------------------
 
@@ -139,6 +141,7 @@ class Recorder:
                 return False
         self.tally = decode_tally(blob)
         for record in settled:
+            self.on_settled(record.result)
             part = self._rows.add(record.result.row)
             if part is not None:
                 self.seal_later(part)
@@ -175,6 +178,7 @@ class Recorder:
         while not await self._write(lambda: self._journal.record_part(part, rows.start, rows.stop)):
             if self.give_up:
                 return False
+        self.on_sealed(part)
         return True
 
     async def _write(self, write: Callable[[], None], *, lock: bool = True) -> bool:

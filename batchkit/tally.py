@@ -180,5 +180,6 @@ def _merge(into: Counts, counts: Counts) -> None:
             merged[code] = merged.get(code, 0) + count
 
 
-encode_tally = msgspec.msgpack.Encoder().encode
-decode_tally = msgspec.msgpack.Decoder(Tally).decode
+# JSON, since a sum of money can pass the 64 bits to which msgpack holds an integer.
+encode_tally = msgspec.json.Encoder().encode
+decode_tally = msgspec.json.Decoder(Tally).decode

@@ -63,6 +63,7 @@ class Lane:
         self.meter = meter
         self.answered = 0
         self.ended_at = 0.0
+        self.let_in = 0
         self._seconds = seconds
         self._tokens = tokens
         self._workers = workers
@@ -111,13 +112,21 @@ class Lane:
         now = self.loop.now
         verdict = self.service.admit(now)
         if verdict is None:
+            self._look()
+            self.meter.let_in(NET_S, self._next < len(self._seconds))
+            self.let_in += 1
             self.loop.call_at(now + self._seconds[row], self._leave, row, started_at)
         else:
             self.loop.call_at(now + NET_S, self._end, row, started_at, verdict)
 
     def _leave(self, row: int, started_at: float) -> None:
         verdict = self.service.finish()
-        self.loop.call_at(self.loop.now + NET_S, self._end, row, started_at, verdict)
+        self.loop.call_at(self.loop.now + NET_S, self._return, row, started_at, verdict)
+
+    def _return(self, row, started_at, verdict):
+        self._look()
+        self.let_in -= 1
+        self._end(row, started_at, verdict)
 
     def _end(self, row: int, started_at: float, verdict: Verdict | None) -> None:
         now = self.loop.now
@@ -154,4 +163,4 @@ class Lane:
 
     def _look(self) -> None:
         pending = self._next < len(self._seconds)
-        self.meter.advance(self.loop.now, in_flight=self.room.in_flight, pending=pending)
+        self.meter.advance(self.loop.now, let_in=self.let_in, pending=pending)

@@ -46,19 +46,22 @@ class Meter:
         self._since = 0.0
         self.rounds = [RoundTrip()]
 
-    def advance(self, now: float, *, in_flight: int, pending: bool) -> None:
+    def advance(self, now: float, *, let_in: int, pending: bool) -> None:
         """Account for the time since the last call, during which the given numbers held."""
         while self._since < now:
             room = self._account.room(self._since)
             edge = len(self.rounds) * self._round_trip_s
             until = min(now, edge)
             if pending:
-                self.rounds[-1].used_s += (until - self._since) * min(in_flight, room)
+                self.rounds[-1].used_s += (until - self._since) * min(let_in, room)
                 self.rounds[-1].offered_s += (until - self._since) * room
             self._since = until
             if until == edge:
                 self.rounds.append(RoundTrip())
 
+    def let_in(self, seconds: float, pending: bool) -> None:
+        if pending:
+            self.rounds[-1].used_s += seconds
     def answered(self, now: float) -> None:
         assert now == self._since
         self.rounds[-1].answered += 1
@@ -76,7 +79,7 @@ class Meter:
         refused = sum(r.refused for r in rounds)
         later = rounds[_STEADY_AFTER:]
         return Report(
-            utilization=sum(r.used_s for r in rounds) / sum(r.offered_s for r in rounds),
+            utilization=sum(r.used_s for r in rounds) / max(1e-9, sum(r.offered_s for r in rounds)),
             refused=refused,
             refused_share=refused / answered,
             steady_share=sum(r.refused for r in later) / max(1, sum(r.answered for r in later)),

@@ -75,6 +75,7 @@ def scenarios(scale: float = 1.0) -> list[Scenario]:
         ),
         Scenario("changing 5, 2, 1 …", (_job(200, Phases((5, 2, 1, 5), (600, 1200, 1800)), 8_000),)),
         Scenario("soft ± 20 % of 100", (_job(200, 100, rows(20_000), softness=0.2),)),
+        *(Scenario(f"1302 at random, {100*w:g} %", (_job(100, 100, rows(20_000), whim=w),)) for w in (0.002,0.01,0.03)),
         Scenario("60 arrivals/s, 300 slots", (_job(300, 300, rows(6_000), arrivals=60),)),
         Scenario("overloads, half refused", (_job(100, 100, 60_000, overloads=overloads),)),
         Scenario("outages of 30 s", (_job(100, 100, 60_000, overloads=outages),)),

@@ -50,6 +50,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     softness: float = 0.0  # refusals begin at (1 - softness) limits, are certain at (1 + softness)
     arrivals: int | None = None  # more than these within a second are refused
     overloads: tuple[tuple[float, float, float], ...] = ()  # from, until, probability of 1305
+    whim: float = 0.0  # probability of 1302 whatever is in flight
     broken: float = 0.0  # probability that an answer is a 500 after its time
     latency: Latency = Latency()
 
@@ -74,6 +75,8 @@ class Service:
         for since, until, likely in account.overloads:
             if since <= now < until and self._rng.random() < likely:
                 return BUSY
+        if account.whim and self._rng.random() < account.whim:
+            return OVER
         if self._arrivals is not None and self._arrivals.is_dense(now):
             return DENSE
         likely = refusal_probability(self.in_flight, account.limit.at(now), account.softness)

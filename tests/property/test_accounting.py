@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, localcontext
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchkit.accounting import Rates, from_decimal, to_decimal, to_text
@@ -61,6 +61,7 @@ def test_no_attempt_costs_more_than_its_bound(price: Price, usage: Usage) -> Non
     assert rates.cost(usage) <= rates.bound(usage.prompt, usage.completion)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(prices(), st.integers(0, 4)), max_size=6), st.data())
 def test_rows_attempts_and_tally_agree_to_the_last_digit(
     rows: list[tuple[Price, int]], draw: st.DataObject
@@ -84,6 +85,7 @@ def test_rows_attempts_and_tally_agree_to_the_last_digit(
     assert exact_sum(in_results) == exact_sum(in_attempts) == Decimal(to_text(total.cost))
 
 
+@settings(deadline=None)
 @given(st.lists(MONEY, max_size=5))
 def test_the_money_column_holds_every_amount_exactly(amounts: list[int]) -> None:
     settled = [Settled(new_result(cost=amount), None) for amount in amounts]

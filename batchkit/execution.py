@@ -12,30 +12,24 @@ import anyio
 import msgspec
 
 from batchkit import __version__
-from batchkit.accounting import Rates, from_decimal, to_text
+from batchkit.accounting import to_text
 from batchkit.clock import SystemClock
 from batchkit.endpoints import Endpoint, is_loopback, resolve
-from batchkit.errors import StoppedError, UsageError
-from batchkit.feed import Feed
-from batchkit.feeder import Feeder
+from batchkit.errors import StoppedError
 from batchkit.folder import RunFolder, write_json
 from batchkit.inputs import Input, open_input
 from batchkit.journal import FORMAT, Journal, SealedPart
-from batchkit.limits import FixedLimit, Gate
+from batchkit.lanes import Shared, build_lane, open_purse, slots_that_fit
+from batchkit.log import EventLog
 from batchkit.opening import OpenRun
 from batchkit.parts import seal
-from batchkit.pool import Fed, Pool, attempt_bound
 from batchkit.progress import Live, ModelLive, Pace, Progress
 from batchkit.providers.aiohttp_transport import AiohttpTransport
-from batchkit.providers.descriptors import RESERVED, raise_descriptor_limit
-from batchkit.providers.provider import Provider
-from batchkit.providers.transport import Transport
-from batchkit.purse import Purse
 from batchkit.recorder import Recorder, WriteError, disk_trouble
-from batchkit.requests import digest
+from batchkit.records import Result
 from batchkit.resume import Resumption
-from batchkit.retry import RetryPolicy
 from batchkit.scheduler import Lane, Scheduler
+from batchkit.serving import served
 from batchkit.session import LaneNote, Session, encode_session
 from batchkit.spec import Spec
 from batchkit.stopping import Cause, Stopper, StopReason
@@ -44,7 +38,6 @@ from batchkit.tally import Tally, encode_tally
 
 _LOOK_EVERY_S = 0.25
 _SAVE_EVERY_S = 1.0
-_CHUNK_MOST = 256  # rows that a feeder reads at once
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -58,6 +51,7 @@ class Console(msgspec.Struct, frozen=True):
     """Where a run's talk goes."""
 
     say: Callable[[str], None]
+    tell: Callable[[str], None] | None  # every event, for those who want to know more
     progress: Callable[[int, int], Progress]  # (total rows, settled rows)
 
 
@@ -68,15 +62,13 @@ def prepared(spec: Spec, console: Console) -> Iterator[Execution]:
     Raises `UsageError` if it cannot start as asked; then nothing was sent.
     """
     folder = RunFolder(spec.out)
-    with served(spec, console.say) as address:
-        if spec.model is not None:
-            resolve(
-                spec, spec.table[spec.model], os.environ, address
-            )  # a missing key is told first
-        given = open_input(spec)
-        with folder.locked():
-            opened = Resumption(folder, given, say=console.say, report=lambda _rows: None).open()
-            try:
+    if spec.model is not None and spec.endpoint not in {"sim", "local"}:
+        resolve(spec, spec.table[spec.model], os.environ, None)  # a missing key is told first
+    given = open_input(spec)
+    with folder.locked():
+        opened = Resumption(folder, given, say=console.say, report=lambda _rows: None).open()
+        try:
+            with served(spec, console.say) as address:
                 endpoints = {
                     name: resolve(spec, spec.table[name], os.environ, address)
                     for name in opened.plan.models
@@ -84,36 +76,8 @@ def prepared(spec: Spec, console: Console) -> Iterator[Execution]:
                 yield Execution(
                     spec, given, opened, folder=folder, endpoints=endpoints, console=console
                 )
-            finally:
-                opened.journal.close()
-
-
-@contextmanager
-def served(spec: Spec, say: Callable[[str], None]) -> Iterator[str | None]:
-    """The address of the server that this process runs for `spec`, if it asks for one."""
-    if spec.endpoint == "sim":
-        # Servers are imported only by a run that asks for one.
-        from batchkit.simulator.options import SimulatorOptions  # noqa: PLC0415
-        from batchkit.simulator.server import serve_in_thread  # noqa: PLC0415
-
-        options = spec.simulate or SimulatorOptions(tier=spec.tier)
-        with serve_in_thread(options, table=spec.table) as running:
-            yield running.url
-    elif spec.endpoint == "local":
-        from batchkit.local.model_file import find_model  # noqa: PLC0415
-        from batchkit.local.model_row import NOTICE  # noqa: PLC0415
-        from batchkit.local.server import serve_local  # noqa: PLC0415
-
-        model = find_model(spec.local_model, say=say)
-        say(
-            NOTICE
-            if spec.local_model is None
-            else f"answers come from {model.name} on this machine"
-        )
-        with serve_local(model) as address:
-            yield address
-    else:
-        yield None
+        finally:
+            opened.journal.close()
 
 
 class Execution:
@@ -136,7 +100,7 @@ class Execution:
         self._given = given
         self._folder = folder
         self._layout = given.layout(folder, opened.plan, __version__)
-        self._rng = Random()  # noqa: S311  # jitter, not secrets
+        self._log = EventLog(folder.log, console.tell)
         self._readers: list[Journal] = []
         self._stopper: Stopper | None = None
         self._scheduler: Scheduler | None = None
@@ -154,7 +118,9 @@ class Execution:
 
         Raises `StoppedError` if the run's folder cannot be written before anything is sent.
         """
-        slots = self._slots()
+        slots = slots_that_fit(self.spec, self.opened.plan.models, self.console.say)
+        done = self.opened.settled.count
+        self._log.event("started", rows=self.opened.plan.rows, settled=done, slots=slots)
         session = Session({name: LaneNote(slot) for name, slot in slots.items()})
         try:
             self._begin(session)
@@ -167,11 +133,25 @@ class Execution:
             trust_env=not all(is_loopback(one.url) for one in self.endpoints.values())
         )
         try:
-            lanes = self._lanes(slots, recorder, stopper, transport, clock)
+            shared = Shared(
+                given=self._given,
+                opened=self.opened,
+                recorder=recorder,
+                stopper=stopper,
+                transport=transport,
+                clock=clock,
+                purse=open_purse(self.spec, self.opened),
+                rng=Random(),  # noqa: S311  # jitter, not secrets
+                reader=self._reader,
+            )
+            lanes = [
+                build_lane(name, slot, self.endpoints[name], shared) for name, slot in slots.items()
+            ]
             self._scheduler = Scheduler(
                 lanes, recorder, stopper, session=session, drain_s=self.spec.drain_s
             )
             recorder.before_commit = self._measuring(lanes, clock)
+            recorder.on_settled, recorder.on_sealed = self._log_failure, self._log_part
             async with anyio.create_task_group() as group:
                 group.start_soon(self._watch, recorder, lanes, clock, name="progress")
                 await self._scheduler.run()
@@ -181,6 +161,14 @@ class Execution:
             for reader in self._readers:
                 reader.close()
         return self._end(recorder.tally, stopper, lanes)
+
+    def _log_failure(self, result: Result) -> None:
+        if result.status == "failed":
+            kind, code = result.error_kind, result.error_code
+            self._log.event("row_failed", row=result.row, kind=kind, code=code)
+
+    def _log_part(self, part: SealedPart) -> None:
+        self._log.event("part_sealed", part=part.part, rows=part.rows, failed=part.failed)
 
     def _begin(self, session: Session) -> None:
         """Note that requests may be in flight from now on, and what a kill left unknown before."""
@@ -247,111 +235,6 @@ class Execution:
             recorder.seal_later(part)
         return recorder
 
-    def _slots(self) -> dict[str, int]:
-        """Requests in flight per model: the table's, as far as connections can be opened."""
-        slots = {name: self.spec.slots(name) for name in self.opened.plan.models}
-        wanted = sum(slots.values())
-        fit = raise_descriptor_limit(wanted)
-        if fit < wanted:
-            self.console.say(
-                f"only {fit:,} of {wanted:,} connections fit the limit on open files; "
-                f"raise it (ulimit -n {wanted + RESERVED}) or give --concurrency {fit}"
-            )
-            slots = {name: max(1, slot * fit // wanted) for name, slot in slots.items()}
-        return slots
-
-    def _lanes(
-        self,
-        slots: Mapping[str, int],
-        recorder: Recorder,
-        stopper: Stopper,
-        transport: Transport,
-        clock: SystemClock,
-    ) -> list[Lane]:
-        purse = self._purse()
-        return [
-            self._lane(
-                name,
-                slots=slot,
-                recorder=recorder,
-                stopper=stopper,
-                transport=transport,
-                clock=clock,
-                purse=purse,
-            )
-            for name, slot in slots.items()
-        ]
-
-    def _lane(
-        self,
-        name: str,
-        *,
-        slots: int,
-        recorder: Recorder,
-        stopper: Stopper,
-        transport: Transport,
-        clock: SystemClock,
-        purse: Purse | None,
-    ) -> Lane:
-        spec, opened, endpoint = self.spec, self.opened, self.endpoints[name]
-        model = spec.table[name]
-        prices = Rates.of(model.price)
-        chunk = min(_CHUNK_MOST, max(16, slots))
-        feed: Feed[Fed] = Feed(chunk)
-        lane_stopper = stopper.child()
-        structured = self._given.structured
-        workers = min(slots, opened.plan.share(name).rows)
-        pool = Pool(
-            model,
-            provider=Provider(
-                transport,
-                endpoint=endpoint.url,
-                dialect=endpoint.dialect,
-                api_key=endpoint.key,
-                wall=clock.wall,
-            ),
-            gate=Gate(FixedLimit(slots), clock=clock.now),
-            feed=feed,
-            recorder=recorder,
-            stopper=lane_stopper,
-            run_stopper=stopper,
-            policy=RetryPolicy(max_attempts=spec.max_attempts),
-            timeout_s=spec.timeout_s,
-            read=structured.read if structured is not None else None,
-            purse=purse,
-            key_env=endpoint.key_env,
-            most_backing_off=max(16, slots),
-            clock=clock,
-            rng=self._rng,
-        )
-        feeder = Feeder(
-            plan=opened.plan,
-            model=name,
-            store=self._reader(),
-            cursor=self._given.source.cursor(),
-            builder=self._given.rendering(opened.plan),
-            digest=digest,
-            settled=opened.settled,
-            prior=opened.prior,
-            chunk_rows=chunk,
-            bound=lambda request: attempt_bound(request, model, prices),
-        )
-        return Lane(pool, feed, feeder, lane_stopper, workers)
-
-    def _purse(self) -> Purse | None:
-        if self.spec.budget is None:
-            return None
-        currencies = {self.spec.table[name].price.currency for name in self.opened.plan.models}
-        if len(currencies) > 1:
-            raise UsageError(
-                f"--budget: the models cost {' and '.join(sorted(currencies))}; "
-                "a budget has one currency"
-            )
-        tally = self.opened.tally
-        models = [*tally.models.values(), *tally.retired.values()]
-        spent = sum(m.cost + m.unknown_bound + m.killed_bound for m in models)
-        return Purse(from_decimal(self.spec.budget), spent)
-
     # -- while it runs -----------------------------------------------------------------------------
 
     async def _watch(self, recorder: Recorder, lanes: list[Lane], clock: SystemClock) -> None:
@@ -394,6 +277,10 @@ class Execution:
                 stopper.stop(StopReason(Cause.DISK, disk_trouble(error)))
         stoppers = [stopper, *(lane.stopper for lane in lanes)]
         reasons = dict.fromkeys(s.reason for s in stoppers if s.reason is not None)
+        for reason in reasons:
+            self._log.event("stopped", cause=reason.cause, message=reason.message)
+        self._log.event("ended", settled=tally.settled, complete=summary.complete)
+        self._log.close()
         return Ending(summary, tuple(reasons))
 
     def _write_run_json(self) -> None:

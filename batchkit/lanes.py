@@ -1,0 +1,131 @@
+"""Putting a lane together: one model's feeder, feed, gate, pool and provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+
+import msgspec
+
+from batchkit.accounting import Rates, from_decimal
+from batchkit.clock import SystemClock
+from batchkit.endpoints import Endpoint
+from batchkit.errors import UsageError
+from batchkit.feed import Feed
+from batchkit.feeder import Feeder
+from batchkit.inputs import Input
+from batchkit.journal import Journal
+from batchkit.limits import FixedLimit, Gate
+from batchkit.opening import OpenRun
+from batchkit.pool import Fed, Pool, attempt_bound
+from batchkit.providers.descriptors import RESERVED, raise_descriptor_limit
+from batchkit.providers.provider import Provider
+from batchkit.providers.transport import Transport
+from batchkit.purse import Purse
+from batchkit.recorder import Recorder
+from batchkit.requests import digest
+from batchkit.retry import RetryPolicy
+from batchkit.scheduler import Lane
+from batchkit.spec import Spec
+from batchkit.stopping import Stopper
+
+_CHUNK_MOST = 256  # rows that a feeder reads at once
+
+
+def slots_that_fit(spec: Spec, models: Iterable[str], say: Callable[[str], None]) -> dict[str, int]:
+    """Requests in flight per model: the table's number, as far as connections can be opened."""
+    slots = {name: spec.slots(name) for name in models}
+    wanted = sum(slots.values())
+    fit = raise_descriptor_limit(wanted)
+    if fit < wanted:
+        say(
+            f"only {fit:,} of {wanted:,} connections fit the limit on open files; "
+            f"raise it (ulimit -n {wanted + RESERVED}) or give --concurrency {fit}"
+        )
+        slots = {name: max(1, slot * fit // wanted) for name, slot in slots.items()}
+    return slots
+
+
+def open_purse(spec: Spec, opened: OpenRun) -> Purse | None:
+    """The budget, less what was spent or may have been; raises `UsageError` for two currencies."""
+    if spec.budget is None:
+        return None
+    currencies = {spec.table[name].price.currency for name in opened.plan.models}
+    if len(currencies) > 1:
+        raise UsageError(
+            f"--budget: the models cost {' and '.join(sorted(currencies))}; "
+            "a budget has one currency"
+        )
+    models = [*opened.tally.models.values(), *opened.tally.retired.values()]
+    spent = sum(m.cost + m.unknown_bound + m.killed_bound for m in models)
+    return Purse(from_decimal(spec.budget), spent)
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """What the lanes of a run have in common."""
+
+    given: Input
+    opened: OpenRun
+    recorder: Recorder
+    stopper: Stopper
+    transport: Transport
+    clock: SystemClock
+    purse: Purse | None
+    rng: Random
+    reader: Callable[[], Journal]
+
+
+def build_lane(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> Lane:
+    """The lane of the model `name`, with `slots` requests in flight at most."""
+    spec, opened = shared.given.spec, shared.opened
+    model = spec.table[name]
+    chunk = min(_CHUNK_MOST, max(16, slots))
+    feed: Feed[Fed] = Feed(chunk)
+    stopper = shared.stopper.child()
+    structured = shared.given.structured
+    pool = Pool(
+        model,
+        provider=Provider(
+            shared.transport,
+            endpoint=endpoint.url,
+            dialect=endpoint.dialect,
+            api_key=endpoint.key,
+            wall=shared.clock.wall,
+        ),
+        gate=Gate(FixedLimit(slots), clock=shared.clock.now),
+        feed=feed,
+        recorder=shared.recorder,
+        stopper=stopper,
+        run_stopper=shared.stopper,
+        policy=RetryPolicy(max_attempts=spec.max_attempts),
+        timeout_s=spec.timeout_s,
+        read=structured.read if structured is not None else None,
+        purse=shared.purse,
+        key_env=endpoint.key_env,
+        most_backing_off=max(16, slots),
+        clock=shared.clock,
+        rng=shared.rng,
+    )
+    return Lane(pool, feed, _feeder(name, chunk, shared), stopper, _workers(name, slots, opened))
+
+
+def _feeder(name: str, chunk: int, shared: Shared) -> Feeder:
+    opened = shared.opened
+    model = shared.given.spec.table[name]
+    rates = Rates.of(model.price)
+    return Feeder(
+        plan=opened.plan,
+        model=name,
+        store=shared.reader(),
+        cursor=shared.given.source.cursor(),
+        builder=shared.given.rendering(opened.plan),
+        digest=digest,
+        settled=opened.settled,
+        prior=opened.prior,
+        chunk_rows=chunk,
+        bound=lambda request: attempt_bound(request, model, rates),
+    )
+
+
+def _workers(name: str, slots: int, opened: OpenRun) -> int:
+    return min(slots, opened.plan.share(name).rows)

@@ -1,0 +1,103 @@
+"""Looking at a run from another process, while it goes on and afterwards."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import batchkit as bk
+from tests.e2e.conftest import Command, Simulate, prompts, write_rows
+
+
+def test_status_of_a_finished_run_is_its_summary(
+    batchkit: Command, simulate: Simulate, here: Path
+) -> None:
+    write_rows(here / "q.jsonl", prompts(20))
+    run = batchkit("run", "q.jsonl", "--endpoint", simulate().url, "--json")
+    status = json.loads(batchkit("status", "runs/q", "--json").out)
+    assert status["state"] == "complete"
+    assert status["rows_left"] == 0
+    assert status["summary"] == json.loads(run.out)
+    text = batchkit("status", "runs/q").out
+    assert text.startswith("complete, 0 rows left\n")
+
+
+def test_status_of_a_running_run_tells_what_it_is_doing(
+    batchkit: Command, simulate: Simulate, here: Path
+) -> None:
+    write_rows(here / "q.jsonl", prompts(2000))
+    words = ["run", "q.jsonl", "--endpoint", simulate(latency="0.2").url, "--concurrency", "20"]
+    command = [sys.executable, "-m", "batchkit.cli", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        status = _wait_for_rows(batchkit, process)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert status["state"] == "running"
+    assert status["live"]["pid"] == process.pid
+    (model,) = status["live"]["models"]
+    assert (model["name"], model["limit"]) == ("glm-4-flash-250414", 20)
+    assert 0 < model["in_flight"] <= 20
+    assert process.returncode == 130
+    assert b"stopped by SIGINT" in said
+    assert b"run the same command again to go on" in said
+    stopped = json.loads(batchkit("status", "runs/q", "--json").out)
+    assert stopped["state"] == "stopped"
+    assert stopped["live"] is None
+
+
+def _wait_for_rows(batchkit: Command, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        done = batchkit("status", "runs/q", "--json")
+        status: dict[str, Any] = json.loads(done.out) if done.code == 0 else {}
+        live = status.get("live") or {"models": []}
+        if status and status["summary"]["ok"] and any(m["in_flight"] for m in live["models"]):
+            return status
+        time.sleep(0.1)
+    raise AssertionError("the run never showed rows in flight")
+
+
+def test_the_log_has_an_event_a_line_and_no_text_of_rows(
+    batchkit: Command, simulate: Simulate, here: Path
+) -> None:
+    rows = prompts(5)
+    rows[2]["prompt"] = "secret words [[filter]]"
+    write_rows(here / "q.jsonl", rows)
+    running = simulate(marks={"[[filter]]": "filtered"})
+    assert batchkit("run", "q.jsonl", "--endpoint", running.url, "-v").code == 1
+    text = (here / "runs/q/log.jsonl").read_text("utf-8")
+    events = [json.loads(line)["event"] for line in text.splitlines()]
+    assert events == ["started", "row_failed", "part_sealed", "ended"]
+    assert "secret" not in text
+
+
+def test_the_python_api_runs_and_reads(simulate: Simulate, here: Path) -> None:
+    path = write_rows(here / "q.jsonl", prompts(10))
+    summary = bk.run(path, endpoint=simulate().url, out=here / "out")
+    assert (summary.ok, summary.exit_code) == (10, 0)
+    table = bk.read_results(here / "out")
+    assert table["custom_id"].to_pylist() == [f"q-{n}" for n in range(10)]
+
+
+@pytest.mark.anyio
+async def test_the_async_twin_runs_in_a_loop_that_runs_already(
+    simulate: Simulate, here: Path
+) -> None:
+    path = write_rows(here / "q.jsonl", prompts(10))
+    summary = await bk.run_async(path, endpoint=simulate().url, out=here / "out")
+    assert summary.ok == 10
+
+
+def test_the_api_raises_what_the_command_line_says(simulate: Simulate, here: Path) -> None:
+    path = write_rows(here / "q.jsonl", prompts(10))
+    with pytest.raises(bk.UsageError, match="not in the model table"):
+        bk.run(path, model="gpt-9", endpoint=simulate().url)
+    with pytest.raises(bk.StoppedError, match="429/1113 the account is in arrears"):
+        bk.run(path, endpoint=simulate(arrears_after=3).url, concurrency=1)

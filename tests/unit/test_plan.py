@@ -1,0 +1,160 @@
+"""The plan: entries come back as they were added, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from batchkit.plan import (
+    BLOCK_ROWS,
+    Entry,
+    Fault,
+    InvalidInputError,
+    ModelShare,
+    Plan,
+    Planned,
+    PlanWriter,
+    RepeatedIds,
+    block_entries,
+    read_entries,
+)
+from batchkit.records import Request
+
+
+class Blocks:
+    """A block store in memory."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[int, bytes] = {}
+
+    def write_blocks(self, blocks: Iterable[tuple[int, bytes]]) -> None:
+        self.blocks.update(blocks)
+
+    def block(self, number: int) -> bytes:
+        return self.blocks[number]
+
+
+def digests(request: Request) -> tuple[int, int]:
+    return 2**64 - 1 - request.row, 10_000 + request.row
+
+
+def planned(row: int, model: str = "m", tokens: int = 7) -> Planned:
+    request = Request(row, f"id-{row}", model, [], {}, tokens)
+    return Planned(row, 100 * row, request, None)
+
+
+def invalid(row: int) -> Planned:
+    return Planned(row, 100 * row, None, Fault(row, f"id-{row}", f"a.jsonl:{row + 1}", "is bad"))
+
+
+def entry(row: int, model: int = 0, tokens: int = 7, invalid: int = 0) -> Entry:
+    return Entry(2**64 - 1 - row, 10_000 + row, 100 * row, tokens, model, invalid)
+
+
+def test_entries_come_back_as_they_were_added() -> None:
+    writer = PlanWriter(Blocks(), digests=digests)
+    ids = [writer.add(p) for p in (planned(0), planned(1, "n", 9), invalid(2), planned(3))]
+    assert ids == [2**64 - 1, 2**64 - 2, None, 2**64 - 4]
+    assert (writer.rows, writer.invalid, writer.models) == (4, 1, ["m", "n"])
+    assert writer.shares == [ModelShare(2, 14), ModelShare(1, 9)]
+
+
+@pytest.mark.parametrize("rows", [0, 1, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1])
+def test_a_plan_is_cut_into_blocks(rows: int) -> None:
+    store = Blocks()
+    writer = PlanWriter(store, digests=digests)
+    for row in range(rows):
+        writer.add(planned(row))
+    writer.finish()
+    assert list(store.blocks) == list(range(-(-rows // BLOCK_ROWS)))
+    assert list(read_entries(store, rows)) == [entry(row) for row in range(rows)]
+
+
+@pytest.mark.parametrize("start", [0, 5, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 9, 2 * BLOCK_ROWS])
+def test_entries_are_read_from_any_row_on(start: int) -> None:
+    store, rows = Blocks(), 2 * BLOCK_ROWS + 10
+    writer = PlanWriter(store, digests=digests)
+    for row in range(rows):
+        writer.add(planned(row))
+    writer.finish()
+    assert list(read_entries(store, rows, start)) == [entry(row) for row in range(start, rows)]
+
+
+def test_an_invalid_row_has_its_place_and_nothing_to_ask() -> None:
+    store = Blocks()
+    writer = PlanWriter(store, digests=digests)
+    writer.add(invalid(0))
+    writer.finish()
+    assert list(read_entries(store, 1)) == [Entry(0, 0, 0, 0, 0, 1)]
+    assert (writer.models, writer.shares) == ([], [])
+
+
+def test_a_planned_row_can_still_turn_out_invalid() -> None:
+    store, rows = Blocks(), BLOCK_ROWS + 2
+    writer = PlanWriter(store, digests=digests)
+    for row in range(rows):
+        writer.add(planned(row, "mn"[row % 2], tokens=row))
+    writer.finish()
+    before = list(read_entries(store, rows))
+    writer.invalidate(BLOCK_ROWS + 1)
+    after = list(read_entries(store, rows))
+    assert after == [*before[:-1], before[-1]._replace(invalid=1)]
+    half = rows // 2
+    assert writer.invalid == 1
+    assert writer.shares[0].rows == half
+    assert writer.shares[1] == ModelShare(half - 1, sum(range(1, rows, 2)) - (BLOCK_ROWS + 1))
+
+
+def test_the_widest_values_fit_an_entry() -> None:
+    store = Blocks()
+    writer = PlanWriter(store, digests=lambda _: (2**64 - 1, 2**64 - 1))
+    request = Request(0, "x", "m", [], {}, 2**32 - 1)
+    writer.add(Planned(0, 2**63, request, None))
+    writer.finish()
+    assert block_entries(store.block(0)) == [Entry(2**64 - 1, 2**64 - 1, 2**63, 2**32 - 1, 0, 0)]
+
+
+def test_a_plan_knows_each_models_share() -> None:
+    plan = Plan(
+        rows=3,
+        invalid=0,
+        models=["m", "n"],
+        shares=[ModelShare(2, 20), ModelShare(1, 5)],
+        asks={},
+        input={},
+        limit=None,
+        part_rows=10,
+        format="arrow",
+        keep="",
+    )
+    assert plan.share("n") == ModelShare(1, 5)
+
+
+def test_a_repeated_id_is_found_with_all_its_rows() -> None:
+    repeated = RepeatedIds(0)
+    entries = [Entry(digest, 0, 0, 0, 0, 0) for digest in (7, 8, 7, 9, 7, 9)]
+    for one in entries:
+        repeated.add(one.id_digest)
+    assert repeated.rows(entries) == {7: [0, 2, 4], 9: [3, 5]}
+
+
+def test_ids_that_only_share_a_bucket_are_not_repeated() -> None:
+    repeated = RepeatedIds(0)
+    entries = [Entry(digest << 40, 0, 0, 0, 0, 0) for digest in range(1, 50)]
+    for one in entries:
+        repeated.add(one.id_digest)
+    assert repeated.rows(entries) == {}
+
+
+def test_bad_rows_are_listed_up_to_a_screenful_and_counted() -> None:
+    faults = [Fault(n, f"id-{n}", f"a.jsonl:{n + 1}", "is bad") for n in range(2)]
+    error = InvalidInputError(faults, 1_002, 5_000)
+    assert str(error).splitlines() == [
+        "a.jsonl:1: is bad",
+        "a.jsonl:2: is bad",
+        "… and 1,000 more",
+        "1,002 of 5,000 rows cannot be sent; mend them, or run with --skip-invalid",
+    ]
+    assert error.count == 1_002
+    assert "more" not in str(InvalidInputError(faults, 2, 5_000))
