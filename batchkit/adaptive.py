@@ -1,18 +1,19 @@
 """A limit that finds how many requests in flight an account is really allowed.
 
 Arithmetic alone: it has no clock and no randomness, and waits for nothing. It was chosen by
-simulation, see `benchmarks/README.md`. Its rules:
+simulation, see `benchmarks/README.md`. The *wall* is how many are let in, as refusals tell; a round
+trip is as many answers as there are slots. The rules:
 
-1. A refusal says how many were let in: those in flight when the first of a burst came back, less
-   every other of that burst. That number is the *wall*; the limit falls to nine tenths of it.
-2. One cut per round trip: what was sent before the last cut does not cut again, it only lowers the
-   wall it was part of.
-3. Only answers that came while the limit was what held us back let it grow: half of the way back to
-   the wall per round trip, then none for a while, then past the wall by 1, 2, 4, … slots per round
-   trip. A round trip is as many answers as there are slots.
-4. Each time the wall is met again where it was, the while is doubled, up to `_LONGEST_REST`.
-5. Trouble of the platform takes a tenth of a slot each time and leaves the wall where it is.
-6. A slot whose attempt failed for load stays shut for a moment; for longer, the longer nobody has
+1. A refusal says how many were let in: all in flight but itself. The limit falls to nine tenths of
+   that, once per round trip: what was sent before the last cut does not cut again, but was not let
+   in either, so it takes one off the wall.
+2. A refusal counts where one is expected, at the wall or past it, or where refusals are many. A few
+   elsewhere are chance, and cutting would not end them.
+3. Only answers that come while the limit is what holds us back let it grow: by half of what lacks
+   to the wall per round trip, then not at all for a while, then past it by 1, 2, 4, … slots per
+   round trip. The while is doubled each time this ends in a refusal.
+4. Trouble of the platform takes a fraction of a slot each time and leaves the wall where it is.
+5. A slot whose attempt failed for load stays shut for a moment; for longer, the longer nobody has
    been answered.
 """
 
@@ -22,34 +23,35 @@ import math
 
 from batchkit.errors import Signal
 
-_KEPT = 0.9  # of the wall, after a cut
-_STRAIN = 0.05  # slots per failure of the platform's: a round trip of nothing else takes a tenth
-_BINDING = 0.8  # share of the limit from which on it counts as what holds us back
-_TOLERATED = 0.04
-_SHARE_OVER = 64.0
-_AT_WALL = 0.95
+_KEPT = 0.9  # of what was let in, after a cut
+_AT_WALL = 0.95  # share of the wall from which on a refusal is expected
+_MANY = 0.2  # share of refusals, above which they are no chance; …
+_MANY_OF = 32.0  # … an average over about so many
+_DOUBT = 0.1  # a refusal a little below the wall moves it by this share of the distance
+_BINDING = 0.8  # share of the limit from which on it is what holds us back
+_STRAIN = 0.05  # slots per failure of the platform's: a round trip of nothing else takes 5 %
 _SHORTEST_REST, _LONGEST_REST = 2.0, 10.0  # round trips at the wall before going past it
-_REST_ANSWERS = 100.0  # a look past the wall may cost a refusal: at most one in so many answers …
-_LONGEST_REST_OF_FEW = 24.0  # … unless that means more round trips than this
+_REST_ANSWERS = 100.0  # a look past the wall costs a refusal: in the long run at most 1 % …
+_REST_OF_FEW = 20.0  # … but at least one look in so many round trips
 _PAUSE_S = {Signal.REFUSED: 0.5, Signal.STRAINED: 0.25}
 _LONGEST_PAUSE_S = 2.0
 
 
 class AdaptiveLimit:
-    """Between 1 and `ceiling` slots; begins at `start`, such as what an earlier run has learned."""
+    """Between 1 and `ceiling` slots; begins at `start`, which an earlier run has `learned`."""
 
     def __init__(self, ceiling: int, *, start: int | None = None) -> None:
         assert ceiling >= 1
         assert start is None or start >= 1
         self.ceiling = ceiling
         self._limit = float(min(ceiling, start or ceiling))
-        self._known = self._limit  # let in, as far as is known: the wall, or what went past it
-        self._wall = 0.0  # where a refusal last put it; 0: nobody was refused yet
+        self._known = self._limit  # the wall, or what went past it since
+        self._wall = 0.0 if start is None else self._limit  # 0: nobody was refused yet
         self._rest = _SHORTEST_REST  # round trips
-        self._resting = _SHORTEST_REST * self._known  # answers still to come before going past it
+        self._resting = self._rest_answers()  # answers to come before going past the wall
         self._step = 1.0  # slots per round trip, past the wall
-        self._cut_at = -math.inf
         self._refused_share = 0.0
+        self._cut_at = -math.inf
         self._last_good: float | None = None
 
     @property
@@ -59,15 +61,15 @@ class AdaptiveLimit:
 
     @property
     def learned(self) -> int:
-        """What the account lets in as far as is known: where the next run should start."""
+        """How many the account lets in, as far as is known: where the next run should start."""
         return int(self._known)
 
     def on_end(
         self, signal: Signal, *, started_at: float, now: float, in_flight: int
     ) -> float | None:
-        """An attempt ended; returns for how long after its beginning its slot should stay shut.
+        """An attempt ended; returns for how long from its beginning its slot should stay shut.
 
-        `in_flight` counts the ended attempt too.
+        Times are seconds of one clock; `in_flight` counts the ended attempt too.
         """
         if self._last_good is None:
             self._last_good = started_at  # silence is counted from the first attempt
@@ -75,43 +77,49 @@ class AdaptiveLimit:
             return None
         if signal is Signal.GOOD:
             self._last_good = now
-            self._refused_share -= self._refused_share / _SHARE_OVER
+            self._refused_share -= self._refused_share / _MANY_OF
             if in_flight >= _BINDING * self.slots:
                 self._grow()
             return None
-        if signal is Signal.STRAINED:
-            self._limit = max(1.0, self._limit - _STRAIN)
+        if signal is Signal.REFUSED:
+            self._refused_share += (1 - self._refused_share) / _MANY_OF
+            self._hear_refusal(started_at, now, in_flight)
         else:
-            self._refused_share += (1 - self._refused_share) / _SHARE_OVER
-            self._hear_refusal(started_at, now, let_in=in_flight - 1)
+            self._limit = max(1.0, self._limit - _STRAIN)
         return min(_LONGEST_PAUSE_S, max(_PAUSE_S[signal], (now - self._last_good) / 2))
 
-    def _hear_refusal(self, started_at: float, now: float, *, let_in: int) -> None:
+    def _hear_refusal(self, started_at: float, now: float, in_flight: int) -> None:
+        let_in = in_flight - 1
         if started_at <= self._cut_at:
-            self._wall -= 1  # it was counted among those let in
-        elif 0 < self._wall < self.slots:
-            self._wall = max(self._wall, let_in)
+            self._move_wall(self._wall - 1)
+            self._cut_to(self._wall)
+        elif self.slots > self._wall > 0:
+            self._cut_at = now
             self._rest = min(_LONGEST_REST, 2 * self._rest)
-            self._resting = self._rest_answers()
-        elif self._refused_share > _TOLERATED:
-            self._wall = let_in
+            self._move_wall(max(let_in, _AT_WALL * self._wall))
+            self._cut_to(let_in)
+        elif self._refused_share > _MANY:
+            self._cut_at = now
             self._rest = _SHORTEST_REST
-            self._resting = self._rest_answers()
-        elif self._limit < _AT_WALL * self._wall or self._wall == 0:
-            return
-        self._cut(now)
+            self._move_wall(let_in)
+            self._cut_to(let_in)
+        elif self._wall > 0 and min(self._limit, in_flight) >= _AT_WALL * self._wall:
+            self._cut_at = now
+            self._known = self._wall = self._wall - _DOUBT * (self._wall - let_in)
+            self._cut_to(let_in)
 
-    def _cut(self, now: float) -> None:
-        self._cut_at = now
-        self._wall = max(1.0, self._wall)
-        self._known = min(self._known, self._wall)
-        self._limit = max(1.0, min(self._limit, _KEPT * self._wall))
+    def _move_wall(self, let_in: float) -> None:
+        self._known = self._wall = max(1.0, let_in)
+        self._resting = self._rest_answers()
+
+    def _cut_to(self, let_in: float) -> None:
+        self._limit = max(1.0, min(self._limit, _KEPT * let_in))
         self._step = 1.0
 
     def _rest_answers(self) -> float:
-        answers = self._rest * self._wall
+        answers = self._rest * self._known
         if self._rest == _LONGEST_REST:
-            return min(_LONGEST_REST_OF_FEW * self._wall, max(answers, _REST_ANSWERS))
+            return min(max(answers, _REST_ANSWERS), _REST_OF_FEW * self._known)
         return answers
 
     def _grow(self) -> None:

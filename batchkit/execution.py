@@ -38,6 +38,7 @@ from batchkit.tally import Tally, encode_tally
 
 _LOOK_EVERY_S = 0.25
 _SAVE_EVERY_S = 1.0
+_BACKLOG_LEAST = 16  # records that are not durable yet; few slots must not wait for each fsync
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -121,14 +122,14 @@ class Execution:
         slots = slots_that_fit(self.spec, self.opened.plan.models, self.console.say)
         done = self.opened.settled.count
         self._log.event("started", rows=self.opened.plan.rows, settled=done, slots=slots)
-        session = Session({name: LaneNote(slot) for name, slot in slots.items()})
+        session = self._session(slots)
         try:
             self._begin(session)
         except WriteError as error:
             raise StoppedError(disk_trouble(error)) from error
         clock = SystemClock()
         self._stopper = stopper = Stopper()
-        recorder = self._recorder(stopper)
+        recorder = self._recorder(stopper, session.backlog)
         transport = AiohttpTransport(
             trust_env=not all(is_loopback(one.url) for one in self.endpoints.values())
         )
@@ -160,7 +161,7 @@ class Execution:
             await transport.aclose()
             for reader in self._readers:
                 reader.close()
-        return self._end(recorder.tally, stopper, lanes)
+        return self._end(recorder, stopper, lanes)
 
     def _log_failure(self, result: Result) -> None:
         if result.status == "failed":
@@ -170,18 +171,24 @@ class Execution:
     def _log_part(self, part: SealedPart) -> None:
         self._log.event("part_sealed", part=part.part, rows=part.rows, failed=part.failed)
 
+    def _session(self, slots: Mapping[str, int]) -> Session:
+        table = self.spec.table
+        return Session(
+            {name: LaneNote(slot, table[name].price.currency) for name, slot in slots.items()},
+            backlog=max(_BACKLOG_LEAST, sum(slots.values())),
+        )
+
     def _begin(self, session: Session) -> None:
         """Note that requests may be in flight from now on, and what a kill left unknown before."""
         self._write_run_json()
         tally = self.opened.tally
         for lost in self.opened.at_kill:
-            currency = self.spec.table[lost.model].price.currency
-            model = tally.of(lost.model, currency)
+            model = tally.of(lost.model, lost.currency)
             model.killed_attempts += lost.attempts
             model.killed_bound += lost.bound
             self.console.say(
                 f"{lost.model}: the last start was killed with at most {lost.attempts:,} requests "
-                f"in flight, which may have cost at most {to_text(lost.bound)} {currency}"
+                f"in flight, which may have cost at most {to_text(lost.bound)} {lost.currency}"
             )
         self.opened.journal.put_all(
             {"tally": encode_tally(tally), "session": encode_session(session)}
@@ -209,7 +216,7 @@ class Execution:
         self._readers.append(reader)
         return reader
 
-    def _recorder(self, stopper: Stopper) -> Recorder:
+    def _recorder(self, stopper: Stopper, backlog: int) -> Recorder:
         opened, layout = self.opened, self._layout
         reader = self._reader()
 
@@ -229,7 +236,7 @@ class Execution:
             seal=seal_part,
             currency=lambda model: self.spec.table[model].price.currency,
             stopper=stopper,
-            backlog=max(1024, 4 * sum(self.spec.slots(name) for name in opened.plan.models)),
+            backlog=backlog,
         )
         for part in opened.unsealed:
             recorder.seal_later(part)
@@ -261,8 +268,8 @@ class Execution:
 
     # -- at the end --------------------------------------------------------------------------------
 
-    def _end(self, tally: Tally, stopper: Stopper, lanes: list[Lane]) -> Ending:
-        plan = self.opened.plan
+    def _end(self, recorder: Recorder, stopper: Stopper, lanes: list[Lane]) -> Ending:
+        plan, tally = self.opened.plan, recorder.tally
         summary = summarize(
             tally,
             rows={name: share.rows for name, share in zip(plan.models, plan.shares, strict=True)},
@@ -270,7 +277,7 @@ class Execution:
             out=str(self._folder.path),
             version=__version__,
         )
-        if summary.complete:
+        if summary.complete and recorder.is_complete:
             try:
                 write_json(self._folder.summary_json, summary)
             except OSError as error:

@@ -35,7 +35,7 @@ class RunFolder:
         The lock is the kernel's (flock), so a killed process leaves none behind.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             descriptor = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise UsageError(
@@ -99,6 +99,14 @@ def write_json(path: Path, value: Any) -> None:
         os.fsync(file.fileno())
     unfinished.replace(path)
     fsync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make `path` and what is missing above it, durably."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        fsync_folder(folder.parent)
 
 
 def fsync_folder(path: Path) -> None:

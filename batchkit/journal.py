@@ -119,8 +119,8 @@ class Journal:
         try:
             journal._check_format()
             if not read_only:
-                db.execute("PRAGMA journal_mode = WAL")
-                db.execute("PRAGMA synchronous = FULL")
+                for pragma in ("journal_mode = WAL", "synchronous = FULL"):
+                    list(journal._rows(f"PRAGMA {pragma}"))
         except BaseException:
             db.close()
             raise

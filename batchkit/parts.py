@@ -25,7 +25,9 @@ from batchkit.journal import SealedPart, Settled
 from batchkit.records import Attempt, Result, Usage
 from batchkit.spec import Format
 
-_BATCH_BYTES = 16 << 20  # text in one record batch: bounds memory whatever the answers' length
+# A part is written in batches, so that memory is bounded whatever the answers' length.
+_BATCH_ROWS = 2500
+_BATCH_BYTES = 4 << 20  # of text
 _MONEY = pa.decimal128(24, 12)
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -199,7 +201,7 @@ def _grouped(settled: Iterable[Settled]) -> Iterator[list[Settled]]:
     for one in settled:
         group.append(one)
         held += len(one.result.content or "") + len(one.result.metadata or "")
-        if held >= _BATCH_BYTES:
+        if held >= _BATCH_BYTES or len(group) == _BATCH_ROWS:
             yield group
             group, held = [], 0
     if group:

@@ -3,7 +3,7 @@
 Rules:
 
 1. Nothing is counted, shown or dropped before the commit that holds it has returned.
-2. Workers never wait for a commit, only for room: the backlog is bounded.
+2. Workers never wait for a commit, only for room: what is not durable yet is bounded.
 3. A part is sealed when its last row is durable; the journal keeps the part's rows until then.
 4. If a write fails, what arrived stays in memory, sending stops, and the write is tried again until
    it succeeds or `give_up` says so.
@@ -18,16 +18,14 @@ from collections.abc import Callable, Mapping
 import anyio
 import anyio.to_thread
 
-from batchkit.journal import Journal, SealedPart, Settled
+from batchkit.journal import DamagedError, Journal, SealedPart, Settled
 from batchkit.records import Attempt, Result
 from batchkit.rows import SettledRows
 from batchkit.stopping import Cause, Stopper, StopReason
 from batchkit.tally import Tally, decode_tally, encode_tally
 
 GROUP_MOST = 1024  # rows of one commit; beyond some hundreds fsync no longer dominates
-LINGER_S = (
-    0.002  # what a group waits for company; it bounds what a kill can repeat beyond the slots
-)
+LINGER_S = 0.002  # what a group waits for company
 _TRY_AGAIN_S = 1.0
 
 WriteError = (OSError, sqlite3.OperationalError)  # what the disk does; the rest is a bug
@@ -62,7 +60,8 @@ class Recorder:
         self._seal_wake = anyio.Event()
         self._writing = anyio.Lock()
         self._closed = False
-        self._is_committed = False  # everything that will ever come
+        self._unwritten = 0  # records that are not durable yet
+        self._is_committed = False  # nothing more will be written, or can be
         self._done = anyio.Event()
         self.give_up = False  # stop trying to write what the disk refuses
         self.before_commit: Callable[[Tally], None] = lambda _tally: None
@@ -73,19 +72,26 @@ class Recorder:
 
     def put(self, record: Settled | Attempt) -> None:
         """Hand over a result or an attempt; never waits."""
+        self._unwritten += 1
         self._queue.append(record)
         self._wake.set()
 
     async def wait_room(self) -> None:
-        """Wait until the backlog is below its bound."""
-        while len(self._queue) >= self._backlog:
+        """Wait until what is not durable yet is below its bound."""
+        while self._unwritten >= self._backlog:
             if self._room.is_set():
                 self._room = anyio.Event()
             await self._room.wait()
 
     @property
-    def backlog(self) -> int:
-        return len(self._queue)
+    def is_complete(self) -> bool:
+        """Whether everything that was handed over is durable, and every complete part sealed."""
+        return not self._unwritten and not self._to_seal
+
+    @property
+    def has_all(self) -> bool:
+        """Whether everything that was handed over is durable."""
+        return not self._unwritten
 
     # -- for the scheduler -------------------------------------------------------------------------
 
@@ -126,9 +132,10 @@ class Recorder:
             group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP_MOST))]
             if not group:
                 continue
-            self._room.set()
             if not await self._commit(group):
                 return
+            self._unwritten -= len(group)
+            self._room.set()
 
     async def _commit(self, group: list[Settled | Attempt]) -> bool:
         settled = [record for record in group if isinstance(record, Settled)]
@@ -160,19 +167,25 @@ class Recorder:
     async def _seal_parts(self) -> None:
         while True:
             while self._to_seal:
-                if not await self._seal_one(self._to_seal.popleft()) and self.give_up:
+                if not await self._seal_one(self._to_seal[0]):
                     return
+                self._to_seal.popleft()
             if self._is_committed:
                 return
             self._seal_wake = anyio.Event()
             await self._seal_wake.wait()
 
     async def _seal_one(self, number: int) -> bool:
+        """False if the part cannot be sealed now: it will be when the run goes on."""
         sealed: list[SealedPart] = []
         rows = self._rows.part(number)
-        while not await self._write(lambda: sealed.append(self._seal(number)), lock=False):
-            if self.give_up:
-                return False
+        try:
+            while not await self._write(lambda: sealed.append(self._seal(number)), lock=False):
+                if self.give_up:
+                    return False
+        except DamagedError as error:  # trying again mends nothing
+            self._stopper.stop(StopReason(Cause.FATAL, str(error)))
+            return False
         part = sealed[-1]
         assert part.rows == len(rows), f"part {number} has {part.rows} of {len(rows)} rows"
         while not await self._write(lambda: self._journal.record_part(part, rows.start, rows.stop)):
@@ -182,7 +195,7 @@ class Recorder:
         return True
 
     async def _write(self, write: Callable[[], None], *, lock: bool = True) -> bool:
-        """Run `write` in a thread; False, and the run begins to stop, if the disk refuses it."""
+        """Run `write` in a thread; False, and the run begins to stop, if it did not succeed."""
         try:
             if lock:
                 async with self._writing:

@@ -64,9 +64,10 @@ class Scheduler:
                         )
             self._recorder.close()
             await self._recorder.wait_done()
-            if not self._recorder.give_up:
+            if self._recorder.has_all:
                 self._session.is_clean = True
-                await self._recorder.save({"session": encode_session(self._session)})
+                while not await self._save() and not self._recorder.give_up:
+                    pass
             group.cancel_scope.cancel()
 
     def cancel(self) -> None:
@@ -83,6 +84,9 @@ class Scheduler:
         """Make it durable that a chunk may be in flight from now on."""
         note = self._session.lanes[lane.pool.model.name]
         note.last_row, note.bound = lane.feeder.last_row, lane.feeder.bound
+        return await self._save()
+
+    async def _save(self) -> bool:
         return await self._recorder.save({"session": encode_session(self._session)})
 
     async def _feed(self, lane: Lane) -> None:

@@ -1,8 +1,8 @@
 """What a start of a run notes down before it sends, so that an unclean end can be reckoned with.
 
 A feeder's chunk is noted, durably, before its first row can be sent. After a kill, rows up to the
-note that have not settled are the only ones that can have been in flight, and no more of them than
-there were slots.
+note that have not settled are the only ones that can have been in flight, or answered and not yet
+durable; and no more of them than there were slots and room for what is not durable.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ class LaneNote(msgspec.Struct):
     """How far one model's rows had been handed out."""
 
     slots: int
+    currency: str = "CNY"
     last_row: int = -1
     bound: int = 0  # PICO; the most that one attempt of the rows handed out can cost
 
@@ -24,6 +25,7 @@ class Session(msgspec.Struct):
     """One start of a run."""
 
     lanes: dict[str, LaneNote]
+    backlog: int = 0  # records that may not be durable yet while others are in flight
     is_clean: bool = False  # set at the end, when nothing is in flight
 
 
@@ -31,6 +33,7 @@ class InFlightAtKill(msgspec.Struct, frozen=True):
     """What may have been sent and was never recorded."""
 
     model: str
+    currency: str
     attempts: int  # at most
     bound: int  # PICO, at most
 
@@ -41,9 +44,11 @@ def in_flight_at_kill(session: Session | None, settled: SettledRows) -> list[InF
         return []
     found: list[InFlightAtKill] = []
     for model, note in session.lanes.items():
-        attempts = min(note.slots, settled.open_before(note.last_row + 1))
+        most = note.slots + session.backlog
+        attempts = min(most, settled.open_before(note.last_row + 1))
         if attempts:
-            found.append(InFlightAtKill(model, attempts, attempts * note.bound))
+            bound = attempts * note.bound
+            found.append(InFlightAtKill(model, note.currency, attempts, bound))
     return found
 
 

@@ -19,7 +19,7 @@ WORDS = st.none() | TEXTS
 SECONDS = st.floats(0, 1e6)
 KINDS = st.none() | st.sampled_from(ErrorKind)
 TOKENS = st.integers(0, 10**9)
-MONEY = st.integers(0, 10**22)  # PICO
+MONEY = st.integers(0, 2**63)  # PICO of one row
 
 PRICE_AMOUNTS = st.decimals(0, 10**7, places=6)
 

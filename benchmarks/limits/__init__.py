@@ -1,1 +1,1 @@
-"""Which limit on requests in flight is best: candidates against simulated accounts, in simulated time."""
+"""Which limit on requests in flight is best: candidates in simulated time, the winner for real."""

@@ -1,4 +1,9 @@
-"""The limits that are compared; each gets the ceiling that the client was told."""
+"""The limits that are compared; each gets the ceiling that the client was told.
+
+The peers' are their arithmetic alone, as far as it was read from their source: around it they all
+get batchkit's client, which gives a slot back before it backs off and counts no refusal against a
+row.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,13 @@ from collections.abc import Callable
 from batchkit.adaptive import AdaptiveLimit
 from batchkit.errors import Signal
 from batchkit.limits import START_S, FixedLimit, Limit, Room
+
+_AT_ONCE_S = 0.1  # a 429 comes at once, a 5xx takes its time
+
+
+def _is_429(signal: Signal, seconds: float) -> bool:
+    """Whether the peers' limits, which branch on the status, hear of it."""
+    return signal is Signal.REFUSED or (signal is Signal.STRAINED and seconds < _AT_ONCE_S)
 
 
 class InspectLimit:
@@ -28,7 +40,7 @@ class InspectLimit:
 
     def on_end(self, signal: Signal, *, started_at: float, now: float, in_flight: int) -> None:
         self._peak = max(self._peak, in_flight)
-        if signal is Signal.REFUSED or signal is Signal.STRAINED:  # every 429 alike
+        if _is_429(signal, now - started_at):
             self._is_starting = False
             if now - self._cut_at >= 15.0:
                 self._cut_at = now
@@ -53,7 +65,7 @@ class DataDesignerLimit:
         self._answers = 0
 
     def on_end(self, signal: Signal, *, started_at: float, now: float, in_flight: int) -> None:
-        if signal is Signal.REFUSED or signal is Signal.STRAINED:
+        if _is_429(signal, now - started_at):
             if now >= self.shut_until:
                 self.slots = max(1, int(0.75 * self.slots))
             self.shut_until = now + 2.0

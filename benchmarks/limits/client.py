@@ -25,7 +25,7 @@ class HearsAnswers(Protocol):
 
 
 class Loop:
-    """Calls things at their time."""
+    """Calls things at their time, in order."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -63,7 +63,7 @@ class Lane:
         self.meter = meter
         self.answered = 0
         self.ended_at = 0.0
-        self.let_in = 0
+        self._let_in = 0  # attempts in flight that are not going to be refused
         self._seconds = seconds
         self._tokens = tokens
         self._workers = workers
@@ -80,11 +80,15 @@ class Lane:
     def is_done(self) -> bool:
         return self.answered == len(self._seconds)
 
+    @property
+    def _is_pending(self) -> bool:
+        return self._next < len(self._seconds)
+
     def _has_new(self) -> bool:
         """Whether a worker is free for the next row: a bound on workers bounds who backs off."""
         lent = min(self._backing_off, max(16, self._workers))
         busy = self.room.in_flight + len(self._again) + self._backing_off
-        return self._next < len(self._seconds) and busy < self._workers + lent
+        return self._is_pending and busy < self._workers + lent
 
     def _admit(self) -> None:
         now = self.loop.now
@@ -99,7 +103,6 @@ class Lane:
                 row = self._again.popleft()
             else:
                 row, self._next = self._next, self._next + 1
-            self._look()
             self.room.begin(now)
             self.loop.call_at(now + NET_S, self._arrive, row, now)
 
@@ -113,8 +116,8 @@ class Lane:
         verdict = self.service.admit(now)
         if verdict is None:
             self._look()
-            self.meter.let_in(NET_S, self._next < len(self._seconds))
-            self.let_in += 1
+            self._let_in += 1
+            self.meter.credit(NET_S, pending=self._is_pending)  # it was on its way here
             self.loop.call_at(now + self._seconds[row], self._leave, row, started_at)
         else:
             self.loop.call_at(now + NET_S, self._end, row, started_at, verdict)
@@ -123,9 +126,9 @@ class Lane:
         verdict = self.service.finish()
         self.loop.call_at(self.loop.now + NET_S, self._return, row, started_at, verdict)
 
-    def _return(self, row, started_at, verdict):
+    def _return(self, row: int, started_at: float, verdict: Verdict | None) -> None:
         self._look()
-        self.let_in -= 1
+        self._let_in -= 1
         self._end(row, started_at, verdict)
 
     def _end(self, row: int, started_at: float, verdict: Verdict | None) -> None:
@@ -154,13 +157,12 @@ class Lane:
             longest_s=LONGEST_PAUSE_S,
         )
         self._backing_off += 1
-        self.loop.call_at(self.loop.now + pause_s, self._come_back, row)
+        self.loop.call_at(self.loop.now + pause_s, self._queue_again, row)
 
-    def _come_back(self, row: int) -> None:
+    def _queue_again(self, row: int) -> None:
         self._backing_off -= 1
         self._again.append(row)
         self._admit()
 
     def _look(self) -> None:
-        pending = self._next < len(self._seconds)
-        self.meter.advance(self.loop.now, let_in=self.let_in, pending=pending)
+        self.meter.advance(self.loop.now, let_in=self._let_in, pending=self._is_pending)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from batchkit.errors import Signal
@@ -11,6 +13,7 @@ _FOUND = 0.9  # of the room used in one round trip …
 _FEW = 0.02  # … with no more refusals than this share of it
 _FULL = 0.95  # of the room used in one round trip
 _STEADY_AFTER = 20  # round trips
+_LEFT = 30  # round trips that must follow a growth of the room for it to be judged
 
 
 class RoundTrip(msgspec.Struct):
@@ -24,16 +27,16 @@ class RoundTrip(msgspec.Struct):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One candidate in one scenario."""
+    """One job of one candidate in one scenario."""
 
-    utilization: float  # of the room, while rows are waiting
+    utilization: float  # of the room by attempts that were let in, while rows are waiting
     refused: int
     refused_share: float  # per answered
     steady_share: float  # the same, after the first round trips
     busy: int
     stretch: float  # makespan over the bound
-    found: float  # round trips; infinite if never
-    recovered: float  # round trips after the room grew, the longest time
+    found: float  # round trips until it is nearly full with few refusals; infinite if never
+    recovered: float  # round trips after the room grew, the longest; nan if it never did
     learned: int
 
 
@@ -59,9 +62,11 @@ class Meter:
             if until == edge:
                 self.rounds.append(RoundTrip())
 
-    def let_in(self, seconds: float, pending: bool) -> None:
+    def credit(self, seconds: float, *, pending: bool) -> None:
+        """Account for slot-seconds that turned out to be used."""
         if pending:
             self.rounds[-1].used_s += seconds
+
     def answered(self, now: float) -> None:
         assert now == self._since
         self.rounds[-1].answered += 1
@@ -74,26 +79,30 @@ class Meter:
             self.rounds[-1].busy += 1
 
     def report(self, makespan_s: float, bound_s: float, learned: int) -> Report:
-        rounds = self.rounds
+        """What the job came to."""
+        rounds, later = self.rounds, self.rounds[_STEADY_AFTER:]
         answered = sum(r.answered for r in rounds)
         refused = sum(r.refused for r in rounds)
-        later = rounds[_STEADY_AFTER:]
+        used_s, offered_s = sum(r.used_s for r in rounds), sum(r.offered_s for r in rounds)
+        dense = self._account.arrivals is not None  # then slots are not what binds
         return Report(
-            utilization=sum(r.used_s for r in rounds) / max(1e-9, sum(r.offered_s for r in rounds)),
+            utilization=used_s / offered_s if offered_s and not dense else math.nan,
             refused=refused,
             refused_share=refused / answered,
             steady_share=sum(r.refused for r in later) / max(1, sum(r.answered for r in later)),
             busy=sum(r.busy for r in rounds),
             stretch=makespan_s / bound_s,
             found=self._first(0, _FOUND, _FEW),
-            recovered=max((self._first(at, _FULL, 1.0) for at in self._growths()), default=0.0),
+            recovered=max(
+                (self._first(at, _FULL, 1.0) for at in self._growths()), default=math.nan
+            ),
             learned=learned,
         )
 
     def _growths(self) -> list[int]:
         """The round trips in which the room grew."""
         phases = self._account.limit
-        ends = len(self.rounds) * self._round_trip_s
+        ends = (len(self.rounds) - _LEFT) * self._round_trip_s
         return [
             int(at / self._round_trip_s) + 1
             for at, old, new in zip(phases.changes, phases.values, phases.values[1:], strict=False)
@@ -106,4 +115,4 @@ class Meter:
             room = trip.offered_s / self._round_trip_s
             if trip.used_s >= full * trip.offered_s > 0 and trip.refused <= max(1, few * room):
                 return index + 1.0
-        return float("inf")
+        return math.inf

@@ -1,20 +1,19 @@
-"""The accounts that the candidates meet, and one candidate's way through one of them."""
+"""The accounts that the candidates meet."""
 
 from __future__ import annotations
 
 from random import Random
-from statistics import mean
 
 import msgspec
 
-from batchkit.adaptive import AdaptiveLimit
-from batchkit.limits import Room
-from benchmarks.limits.candidates import CANDIDATES
-from benchmarks.limits.client import NET_S, Lane, Loop
-from benchmarks.limits.meter import Meter, Report
-from benchmarks.limits.service import Account, Latency, Phases, Service, makespan_bound
+from benchmarks.limits.service import Account, Latency, Phases
 
-_WARMUP_LIMIT = 40  # simulated hours after which a candidate has failed
+_FEWEST = 60  # rows; a job of so few is a scenario of its own
+_SHORT, _SLOW = Latency(0.25, 0.4), Latency(8.0, 0.5)
+_HEAVY = Latency(0.8, pareto=1.5)
+_BY_TOKENS = Latency(0.2, 0.2, per_token_s=0.005)
+_OVERLOADS = ((60.0, 120.0, 0.5), (240.0, 300.0, 0.5))
+_OUTAGES = ((60.0, 90.0, 1.0), (240.0, 270.0, 1.0))
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -31,96 +30,60 @@ class Scenario(msgspec.Struct, frozen=True):
     name: str
     jobs: tuple[Job, ...]
 
+    def shorter(self, scale: float) -> Scenario:
+        """The same with fewer rows."""
+        jobs = tuple(
+            msgspec.structs.replace(job, rows=min(job.rows, max(_FEWEST, int(job.rows * scale))))
+            for job in self.jobs
+        )
+        return Scenario(self.name, jobs)
+
 
 def _job(told: int, true: int | Phases, rows: int, **account: object) -> Job:
     limit = Phases((true,)) if isinstance(true, int) else true
     return Job(msgspec.structs.replace(Account(limit=limit), **account), told, rows)
 
 
-def _changing(high: int, low: int, times: int, every_s: float = 600.0) -> Phases:
-    values = tuple(low if index % 2 else high for index in range(times + 1))
-    return Phases(values, tuple(every_s * (index + 1) for index in range(times)))
+def _turns(values: tuple[int, ...], every_s: float) -> Phases:
+    return Phases(values, tuple(every_s * turn for turn in range(1, len(values))))
 
 
-def scenarios(scale: float = 1.0) -> list[Scenario]:
-    """All of them; `scale` below 1 makes the long ones shorter."""
-
-    def rows(count: int) -> int:
-        return max(60, int(count * scale))
-
-    short, slow = Latency(0.25, 0.4), Latency(8.0, 0.5)
-    heavy = Latency(0.8, pareto=1.5)
-    by_tokens = Latency(0.2, 0.2, per_token_s=0.005)
-    overloads = ((60.0, 120.0, 0.5), (240.0, 300.0, 0.5))
-    outages = ((60.0, 90.0, 1.0), (240.0, 270.0, 1.0))
-    told = "true limit = told"
-    return [
-        Scenario(f"{told} 50", (_job(50, 50, rows(2_500)),)),
-        Scenario(f"{told} 300", (_job(300, 300, rows(15_000)),)),
-        Scenario(f"{told} 1,000", (_job(1000, 1000, rows(50_000)),)),
-        Scenario(f"{told} 3,000", (_job(3000, 3000, rows(150_000)),)),
-        Scenario("told 300, true 100, short", (_job(300, 100, 6_000, latency=short),)),
-        Scenario("half: 1,000 of 2,000", (_job(2000, 1000, rows(100_000)),)),
-        Scenario("half: 100 of 200", (_job(200, 100, rows(20_000)),)),
-        Scenario("half: 2 of 5", (_job(5, 2, rows(600)),)),
-        Scenario("5 %: 150 of 3,000", (_job(3000, 150, rows(20_000)),)),
-        Scenario("2.5 %: 5 of 200", (_job(200, 5, rows(1_500)),)),
-        Scenario(
-            "changing 100, 50, 100, …",
-            (_job(200, _changing(100, 50, 8), rows(200_000)),),
-        ),
-        Scenario(
-            "1,000, from 60 s to 180 s only 500",
-            (_job(1000, Phases((1000, 500, 1000), (60.0, 180.0)), 240_000),),
-        ),
-        Scenario("changing 5, 2, 1 …", (_job(200, Phases((5, 2, 1, 5), (600, 1200, 1800)), 8_000),)),
-        Scenario("soft ± 20 % of 100", (_job(200, 100, rows(20_000), softness=0.2),)),
-        *(Scenario(f"1302 at random, {100*w:g} %", (_job(100, 100, rows(20_000), whim=w),)) for w in (0.002,0.01,0.03)),
-        Scenario("60 arrivals/s, 300 slots", (_job(300, 300, rows(6_000), arrivals=60),)),
-        Scenario("overloads, half refused", (_job(100, 100, 60_000, overloads=overloads),)),
-        Scenario("outages of 30 s", (_job(100, 100, 60_000, overloads=outages),)),
-        Scenario("20 % answers are 500s", (_job(100, 100, rows(20_000), broken=0.2),)),
-        Scenario("heavy-tailed, 100 of 200", (_job(200, 100, rows(20_000), latency=heavy),)),
-        Scenario("by tokens, 100 of 200", (_job(200, 100, rows(20_000), latency=by_tokens),)),
-        Scenario(
-            "two models: 5 slow, 200 fast",
-            (_job(5, 5, rows(200), latency=slow), _job(200, 100, rows(20_000))),
-        ),
-        Scenario("60 rows, 5 slots", (_job(5, 5, 60),)),
-        Scenario("60 rows, told 200", (_job(200, 200, 60),)),
-        Scenario("60 rows, told 200, true 5", (_job(200, 5, 60),)),
-    ]
+def _jumps(low: int, high: int, every_s: float) -> Phases:
+    rng = Random(0)
+    return _turns(tuple(rng.randint(low, high) for _ in range(1000)), every_s)
 
 
-def play(scenario: Scenario, candidate: str, seed: int = 0) -> list[Report]:
-    """One report per job."""
-    loop = Loop()
-    lanes, bounds = [], []
-    for number, job in enumerate(scenario.jobs):
-        rng = Random(f"{seed}/{scenario.name}/{number}")
-        draws = [job.account.latency.draw(rng) for _ in range(job.rows)]
-        seconds = [draw[0] for draw in draws]
-        held = [2 * NET_S + s for s in seconds]
-        bounds.append(makespan_bound(held, job.account))
-        room = CANDIDATES[candidate](job.told)
-        lanes.append(
-            Lane(
-                loop,
-                Service(job.account, Random(rng.random())),
-                room,
-                seconds=seconds,
-                tokens=[draw[1] for draw in draws],
-                workers=min(job.told, job.rows),
-                meter=Meter(job.account, mean(held)),
-                rng=Random(rng.random()),
-            )
-        )
-    loop.run(until=lambda: all(lane.is_done for lane in lanes) or loop.now > 3600 * _WARMUP_LIMIT)
-    return [
-        lane.meter.report(lane.ended_at, bound, _learned(lane.room))
-        for lane, bound in zip(lanes, bounds, strict=True)
-    ]
-
-
-def _learned(room: Room) -> int:
-    return room.limit.learned if isinstance(room.limit, AdaptiveLimit) else room.limit.slots
+_JOBS: dict[str, tuple[Job, ...]] = {
+    "as told, 50": (_job(50, 50, 2_500),),
+    "as told, 300": (_job(300, 300, 15_000),),
+    "as told, 1,000": (_job(1000, 1000, 50_000),),
+    "as told, 3,000": (_job(3000, 3000, 150_000),),
+    "told 300, 100; short answers": (_job(300, 100, 6_000, latency=_SHORT),),
+    "told 2,000, 1,000": (_job(2000, 1000, 100_000),),
+    "told 200, 100": (_job(200, 100, 20_000),),
+    "told 5, 2": (_job(5, 2, 1_500),),
+    "told 3,000, 150": (_job(3000, 150, 20_000),),
+    "told 200, 5": (_job(200, 5, 1_500),),
+    "100, 50, 100, … every 10 min": (_job(200, _turns((100, 50) * 4 + (100,), 600.0), 200_000),),
+    "5, 2, 1, 5 every 10 min": (_job(200, _turns((5, 2, 1, 5), 600.0), 8_000),),
+    "1,000, 500 for 2 min, 1,000": (_job(1000, _turns((1000, 500, 1000), 120.0), 320_000),),
+    "100, 87, 100, … every 200 s": (_job(200, _turns((100, 87, 100, 87), 200.0), 80_000),),
+    "70 to 130, anew every 2 s": (_job(200, _jumps(70, 130, 2.0), 20_000),),
+    "soft: 100 ± 20 %": (_job(200, 100, 20_000, softness=0.2),),
+    "60 arrivals a second": (_job(300, 300, 6_000, arrivals=60),),
+    "1302 by chance, 1 %": (_job(200, 100, 20_000, chance=0.01),),
+    "1302 by chance, 3 %": (_job(200, 100, 20_000, chance=0.03),),
+    "1302 by chance, 3 %, as told": (_job(100, 100, 20_000, chance=0.03),),
+    "overloads of 60 s, 50 %": (_job(100, 100, 60_000, overloads=_OVERLOADS),),
+    "outages of 30 s": (_job(100, 100, 60_000, overloads=_OUTAGES),),
+    "500s, 20 %": (_job(100, 100, 20_000, broken=0.2),),
+    "heavy tail, told 200, 100": (_job(200, 100, 20_000, latency=_HEAVY),),
+    "by tokens, told 200, 100": (_job(200, 100, 20_000, latency=_BY_TOKENS),),
+    "two models: 5 slow; told 200, 100": (
+        _job(5, 5, 200, latency=_SLOW),
+        _job(200, 100, 20_000),
+    ),
+    "60 rows, as told, 5": (_job(5, 5, 60),),
+    "60 rows, told 200, 5": (_job(200, 5, 60),),
+}
+SCENARIOS = [Scenario(name, jobs) for name, jobs in _JOBS.items()]

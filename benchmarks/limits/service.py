@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from heapq import heappop, heappush
 from random import Random
 
 import msgspec
@@ -50,7 +51,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     softness: float = 0.0  # refusals begin at (1 - softness) limits, are certain at (1 + softness)
     arrivals: int | None = None  # more than these within a second are refused
     overloads: tuple[tuple[float, float, float], ...] = ()  # from, until, probability of 1305
-    whim: float = 0.0  # probability of 1302 whatever is in flight
+    chance: float = 0.0  # probability of 1302, whatever is in flight
     broken: float = 0.0  # probability that an answer is a 500 after its time
     latency: Latency = Latency()
 
@@ -65,7 +66,6 @@ class Service:
     def __init__(self, account: Account, rng: Random) -> None:
         self.account = account
         self.in_flight = 0
-        self.most = 0
         self._rng = rng
         self._arrivals = None if account.arrivals is None else Arrivals(account.arrivals, 1.0)
 
@@ -75,7 +75,7 @@ class Service:
         for since, until, likely in account.overloads:
             if since <= now < until and self._rng.random() < likely:
                 return BUSY
-        if account.whim and self._rng.random() < account.whim:
+        if self._rng.random() < account.chance:
             return OVER
         if self._arrivals is not None and self._arrivals.is_dense(now):
             return DENSE
@@ -83,7 +83,6 @@ class Service:
         if likely == 1 or (likely and self._rng.random() < likely):
             return OVER
         self.in_flight += 1
-        self.most = max(self.most, self.in_flight)
         return None
 
     def finish(self) -> Verdict | None:
@@ -93,10 +92,13 @@ class Service:
 
 
 def makespan_bound(seconds: Sequence[float], account: Account) -> float:
-    """List scheduling: each request, in order, begins as soon as the account has room for it."""
-    from heapq import heappop, heappush
+    """List scheduling: each request, in order, begins as soon as the account has room for it.
 
-    now, busy, begun = 0.0, [0.0][:0], list[float]()
+    A bound on what a client can do that knows the limit at each moment; overloads are left out.
+    """
+    now = ends_at = 0.0
+    busy: list[float] = []  # a heap of the times at which requests end
+    begun: list[float] = []
     changes = (*account.limit.changes, math.inf)
     for duration in seconds:
         if account.arrivals is not None and len(begun) >= account.arrivals:
@@ -109,4 +111,5 @@ def makespan_bound(seconds: Sequence[float], account: Account) -> float:
             now = min(busy[0] if busy else math.inf, changes[bisect_right(changes, now)])
         begun.append(now)
         heappush(busy, now + duration)
-    return max(busy)
+        ends_at = max(ends_at, now + duration)
+    return ends_at

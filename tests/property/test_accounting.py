@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal, localcontext
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ from batchkit.records import Attempt, Usage
 from batchkit.spec import Format
 from batchkit.tally import Tally, decode_tally, encode_tally
 from tests.samples import new_result
-from tests.strategies import MONEY, attempts, prices, usages
+from tests.strategies import attempts, prices, usages
 
 LAYOUT = Layout(Path(), Format.ARROW, None, (), {})
 
@@ -27,6 +29,11 @@ def settle(row: int, tried: list[Attempt]) -> Settled:
     cost = sum(attempt.cost for attempt in tried)
     result = new_result(row, usage=usage, cost=cost, attempts=len(tried))
     return Settled(result, tried[-1] if tried else None)
+
+
+def costs(batch: pa.RecordBatch) -> list[Decimal]:
+    column: list[Any] = batch.column("cost").to_pylist()
+    return column
 
 
 def exact_sum(amounts: list[Decimal]) -> Decimal:
@@ -80,14 +87,14 @@ def test_rows_attempts_and_tally_agree_to_the_last_digit(
     total = decode_tally(encode_tally(tally)).total()
     assert total.cost == sum(one.result.cost for one in settled)
     assert total.usage == sum((one.result.usage for one in settled), Usage())
-    in_results = results_batch(LAYOUT, settled).column("cost").to_pylist()
-    in_attempts = attempts_batch(LAYOUT, tried).column("cost").to_pylist()
-    assert exact_sum(in_results) == exact_sum(in_attempts) == Decimal(to_text(total.cost))
+    in_results = exact_sum(costs(results_batch(LAYOUT, settled)))
+    in_attempts = exact_sum(costs(attempts_batch(LAYOUT, tried)))
+    assert in_results == in_attempts == Decimal(to_text(total.cost))
 
 
 @settings(deadline=None)
-@given(st.lists(MONEY, max_size=5))
+@given(st.lists(st.integers(0, 10**24 - 1), max_size=5))
 def test_the_money_column_holds_every_amount_exactly(amounts: list[int]) -> None:
     settled = [Settled(new_result(cost=amount), None) for amount in amounts]
-    column = results_batch(LAYOUT, settled).column("cost").to_pylist()
+    column = costs(results_batch(LAYOUT, settled))
     assert [from_decimal(cost) for cost in column] == amounts

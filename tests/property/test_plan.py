@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchkit.plan import BLOCK_ROWS, Entry, RepeatedIds, read_entries
-from tests.unit.test_plan import Blocks
+from batchkit.plan import BLOCK_ROWS, Entry, Planned, PlanWriter, RepeatedIds, read_entries
+from batchkit.records import Request
+from tests.fakes import Blocks
 
 WORD = st.integers(0, 2**64 - 1)
 # Few buckets and few ids, so that both kinds of company occur.
 CROWDED = st.builds(lambda high, low: high << 32 | low, st.integers(0, 3), st.integers(0, 5))
-ENTRIES = st.builds(
-    Entry, WORD, WORD, WORD, st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1), st.integers(0, 1)
-)
+Row = tuple[int, int, int, int, int]  # both digests, the offset, tokens, the model
+ROWS = st.none() | st.tuples(WORD, WORD, WORD, st.integers(0, 2**32 - 1), st.integers(0, 2))
+NEAR_A_BORDER = [BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1]
 
 
 @given(st.lists(CROWDED | WORD, max_size=60), st.integers(0, 10_000))
@@ -30,14 +31,25 @@ def test_exactly_the_repeated_ids_are_found(digests: list[int], input_bytes: int
     }
 
 
-@given(st.lists(ENTRIES, min_size=1, max_size=5), st.integers(1, BLOCK_ROWS + 3), st.data())
-def test_any_entries_come_back_from_any_row_on(
-    pattern: list[Entry], rows: int, draw: st.DataObject
+@settings(max_examples=15, deadline=None)
+@given(st.lists(ROWS, min_size=1, max_size=5), st.sampled_from([1, 7, *NEAR_A_BORDER]), st.data())
+def test_any_plan_comes_back_from_any_row_on(
+    pattern: list[Row | None], rows: int, draw: st.DataObject
 ) -> None:
-    entries = [pattern[row % len(pattern)] for row in range(rows)]
     store = Blocks()
-    for number in range(-(-rows // BLOCK_ROWS)):
-        block = entries[number * BLOCK_ROWS : (number + 1) * BLOCK_ROWS]
-        store.write_blocks([(number, b"".join(_PACK(*entry) for entry in block))])
+    given_rows = [pattern[row % len(pattern)] for row in range(rows)]
+    digests = {row: (one[0], one[1]) for row, one in enumerate(given_rows) if one}
+    writer = PlanWriter(store, digests=lambda request: digests[request.row])
+    for row, one in enumerate(given_rows):
+        request = one and Request(row, "", "abc"[one[4]], [], {}, one[3])
+        writer.add(Planned(row, one[2] if one else 0, request, None))
+    writer.finish()
+    names = {name: number for number, name in enumerate(writer.models)}
+    expected = [
+        Entry(*one[:4], names["abc"[one[4]]], 0) if one else Entry(0, 0, 0, 0, 0, 1)
+        for one in given_rows
+    ]
     start = draw.draw(st.integers(0, rows))
-    assert list(read_entries(store, rows, start)) == entries[start:]
+    assert list(read_entries(store, rows, start)) == expected[start:]
+    assert sum(share.rows for share in writer.shares) + writer.invalid == rows
+    assert sum(share.prompt_tokens for share in writer.shares) == sum(e[3] for e in expected)

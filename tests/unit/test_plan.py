@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 
 from batchkit.plan import (
@@ -20,19 +18,7 @@ from batchkit.plan import (
     read_entries,
 )
 from batchkit.records import Request
-
-
-class Blocks:
-    """A block store in memory."""
-
-    def __init__(self) -> None:
-        self.blocks: dict[int, bytes] = {}
-
-    def write_blocks(self, blocks: Iterable[tuple[int, bytes]]) -> None:
-        self.blocks.update(blocks)
-
-    def block(self, number: int) -> bytes:
-        return self.blocks[number]
+from tests.fakes import Blocks
 
 
 def digests(request: Request) -> tuple[int, int]:
@@ -71,7 +57,9 @@ def test_a_plan_is_cut_into_blocks(rows: int) -> None:
     assert list(read_entries(store, rows)) == [entry(row) for row in range(rows)]
 
 
-@pytest.mark.parametrize("start", [0, 5, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 9, 2 * BLOCK_ROWS])
+@pytest.mark.parametrize(
+    "start", [0, 5, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 9, 2 * BLOCK_ROWS]
+)
 def test_entries_are_read_from_any_row_on(start: int) -> None:
     store, rows = Blocks(), 2 * BLOCK_ROWS + 10
     writer = PlanWriter(store, digests=digests)

@@ -117,7 +117,11 @@ def test_a_budget_has_at_most_twelve_decimals(refuse: Refuse) -> None:
         ),
         ("", {"timeout": 0}, "--timeout: expected seconds above 0, got 0"),
         ("", {"timeout": float("nan")}, "--timeout: expected seconds above 0, got nan"),
-        ("[limits]\ntimeout = 0", {}, "demo.toml: limits.timeout: expected seconds above 0, got 0.0"),
+        (
+            "[limits]\ntimeout = 0",
+            {},
+            "demo.toml: limits.timeout: expected seconds above 0, got 0.0",
+        ),
         (
             "[limits]\ntimeout = inf",
             {},
@@ -140,10 +144,13 @@ def test_a_budget_has_at_most_twelve_decimals(refuse: Refuse) -> None:
             {},
             "demo.toml: output.repair: expected at least 0, got -1",
         ),
-        ("[models.x]\ncontext = 5", {}, 'demo.toml: models."x": concurrency is missing; '
-         "give the requests in flight it allows"),
+        (
+            "[models.x]\nconcurrency = 0",
+            {},
+            'demo.toml: models."x": concurrency: expected int >= 1',
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_value_out_of_range_is_refused_where_it_was_said(
     refuse: Refuse, text: str, options: dict[str, Any], fault: str
 ) -> None:

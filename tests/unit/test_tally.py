@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from batchkit.errors import Billing, ErrorKind
 from batchkit.records import Usage
 from batchkit.tally import ModelTally, Tally, decode_tally, encode_tally
@@ -25,14 +27,19 @@ def test_an_answer_that_was_no_use_is_an_answer_and_an_error() -> None:
 
 def test_a_refusal_counts_as_refused_and_costs_nothing() -> None:
     tally = ModelTally()
-    refused = {"usage": Usage(), "cost": 0, "billing": Billing.FREE, "error_code": "1302"}
+    refused: dict[str, Any] = {
+        "usage": Usage(),
+        "cost": 0,
+        "billing": Billing.FREE,
+        "error_code": "1302",
+    }
     tally.add_attempt(new_attempt(error_kind=ErrorKind.CONCURRENCY, **refused))
     assert tally == ModelTally(attempts=1, refused=1, errors={"concurrency": {"1302": 1}})
 
 
 def test_what_may_have_been_billed_is_counted_apart() -> None:
     tally = ModelTally()
-    lost = {"usage": Usage(), "cost": 0, "billing": Billing.UNKNOWN, "bound": 7}
+    lost: dict[str, Any] = {"usage": Usage(), "cost": 0, "billing": Billing.UNKNOWN, "bound": 7}
     tally.add_attempt(new_attempt(error_kind=ErrorKind.TIMEOUT, **lost))
     assert tally == ModelTally(
         attempts=1, unknown_attempts=1, unknown_bound=7, errors={"timeout": {"": 1}}

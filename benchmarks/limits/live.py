@@ -1,0 +1,179 @@
+"""The limit at work: pool, gate and HTTP client against `batchkit simulate` in another process.
+
+`python -m benchmarks.limits.live [--told N] [--true N] [--rows N] [--latency MEDIAN,SIGMA]` prints
+the figures of the simulation for one real run. `--fixed` holds the limit at what the client is
+told, for comparison.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+
+import anyio
+import msgspec
+
+from batchkit.adaptive import AdaptiveLimit
+from batchkit.clock import SystemClock
+from batchkit.errors import ErrorKind
+from batchkit.feed import Feed
+from batchkit.journal import Settled
+from batchkit.limits import START_S, FixedLimit, Gate, Limit
+from batchkit.models import builtin_models
+from batchkit.pool import Fed, Pool
+from batchkit.providers.aiohttp_transport import AiohttpTransport
+from batchkit.providers.codec import Dialect, encode
+from batchkit.providers.descriptors import raise_descriptor_limit
+from batchkit.providers.provider import Provider
+from batchkit.records import Attempt, Request
+from batchkit.retry import RetryPolicy
+from batchkit.simulator.options import SimulatorOptions
+from batchkit.simulator.service import Admission, Service
+from batchkit.stopping import Stopper
+from benchmarks.limits.service import Account, Phases, makespan_bound
+
+MODEL = "glm-4-flash-250414"
+_REFUSED = {ErrorKind.CONCURRENCY, ErrorKind.RATE}
+
+
+class Case(msgspec.Struct, frozen=True):
+    """What is run."""
+
+    told: int
+    true: int
+    rows: int
+    latency: str
+    fixed: bool
+
+
+class Memory:
+    """A recorder that keeps the attempts."""
+
+    def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self.settled = 0
+
+    def put(self, record: Settled | Attempt) -> None:
+        self.settled += isinstance(record, Settled)
+        attempt = record.attempt if isinstance(record, Settled) else record
+        if attempt is not None:
+            self.attempts.append(attempt)
+
+    async def wait_room(self) -> None:
+        pass
+
+
+@contextmanager
+def simulated(case: Case) -> Iterator[str]:
+    """The address of a service in a process of its own."""
+    words = ["simulate", "--limit", f"{MODEL}={case.true}", "--latency", case.latency]
+    code = f"from batchkit.cli import main; raise SystemExit(main({words!r}))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().split()[-1]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def run(case: Case, url: str, limit: Limit) -> tuple[Memory, Gate, float]:
+    """All rows through one pool; the last is the makespan in seconds."""
+    clock, stopper = SystemClock(), Stopper()
+    transport, memory = AiohttpTransport(), Memory()
+    model = builtin_models()[MODEL]
+    gate = Gate(limit, clock=clock.now, start_s=START_S)
+    feed: Feed[Fed] = Feed(case.rows)
+    provider = Provider(transport, endpoint=url, dialect=Dialect.GLM, api_key=None)
+    pool = Pool(
+        model,
+        provider=provider,
+        gate=gate,
+        feed=feed,
+        recorder=memory,
+        stopper=stopper.child(),
+        run_stopper=stopper,
+        policy=RetryPolicy(),
+        timeout_s=300.0,
+        read=None,
+        purse=None,
+        key_env="",
+        most_backing_off=max(16, case.told),
+        clock=clock,
+        rng=Random(),
+    )
+    async with anyio.create_task_group() as group:
+        group.start_soon(fill, feed, case.rows)
+        began = clock.now()
+        await pool.run(min(case.told, case.rows))
+        took_s = clock.now() - began
+    await transport.aclose()
+    return memory, gate, took_s
+
+
+async def fill(feed: Feed[Fed], rows: int) -> None:
+    await feed.put([Fed(request(row)) for row in range(rows)])
+    feed.close()
+
+
+def request(row: int) -> Request:
+    messages = [{"role": "user", "content": f"Question {row}: what is {row} plus {row}?"}]
+    return Request(row, f"q-{row}", MODEL, messages, {}, prompt_tokens=20)
+
+
+def durations(case: Case) -> list[float]:
+    """How long the service will hold each row: its draws depend on nothing but the request."""
+    options = SimulatorOptions(latency=case.latency, limits={MODEL: case.rows})
+    service, model = Service(options), builtin_models()[MODEL]
+    held = []
+    for row in range(case.rows):
+        admission = service.admit(encode(request(row), model, Dialect.GLM))
+        assert isinstance(admission, Admission)
+        held.append(admission.hold_s)
+    return held
+
+
+def report(case: Case, memory: Memory, gate: Gate, took_s: float, stats: dict[str, Any]) -> str:
+    bound_s = makespan_bound(durations(case), Account(limit=Phases((case.true,))))
+    refused = sum(attempt.error_kind in _REFUSED for attempt in memory.attempts)
+    learned = gate.limit.learned if isinstance(gate.limit, AdaptiveLimit) else gate.limit.slots
+    used_s = stats["models"][MODEL]["in_flight_s"]
+    return (
+        f"told {case.told:,}, true {case.true:,}: {memory.settled:,} rows in {took_s:.2f} s, "
+        f"{took_s / bound_s:.3f} x the bound of {bound_s:.2f} s; "
+        f"{used_s / (took_s * case.true):.3f} of the true limit used, tail included; "
+        f"{refused:,} refused ({100 * refused / case.rows:.2f} per 100); learned {learned:,}"
+    )
+
+
+def main() -> None:
+    """One case, one line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.limits.live", description=__doc__)
+    parser.add_argument("--told", type=int, default=300)
+    parser.add_argument("--true", type=int, default=100)
+    parser.add_argument("--rows", type=int, default=6000)
+    parser.add_argument("--latency", default="0.25,0.4", help="of a lognormal: median, sigma")
+    parser.add_argument("--fixed", action="store_true")
+    given = parser.parse_args()
+    case = Case(given.told, given.true, given.rows, f"lognormal:{given.latency}", given.fixed)
+    raise_descriptor_limit(case.told)
+    limit: Limit = FixedLimit(case.told) if case.fixed else AdaptiveLimit(case.told)
+    with simulated(case) as url:
+        memory, gate, took_s = anyio.run(
+            run, case, url, limit, backend_options={"use_uvloop": True}
+        )
+        origin = url.removesuffix("/api/paas/v4")
+        with urllib.request.urlopen(f"{origin}/_stats") as answer:  # noqa: S310  # loopback
+            stats = json.load(answer)
+    print(report(case, memory, gate, took_s, stats))
+
+
+if __name__ == "__main__":
+    main()

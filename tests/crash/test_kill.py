@@ -1,0 +1,124 @@
+"""SIGKILL at random moments: nothing that was committed is lost, and little is asked again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.crash.conftest import write_requests
+from tests.crash.ledger import Ledger, check_finished, lasting, read_ledger, summary
+from tests.crash.service import Service, serving
+from tests.crash.tracing import spoiling, tracing_works
+from tests.crash.victim import Victim, run, start
+
+SLOTS = 8  # of each of three models
+ROWS = 900
+FAULTS = {
+    "reset": 0.01,
+    "cut": 0.01,
+    "1302": 0.03,
+    "500": 0.01,
+    "network_error": 0.01,
+    "html502": 0.005,
+}
+SITES = [
+    ("fsync", "run.json.tmp", 1),
+    ("fdatasync", "journal.db-wal", 5),
+    ("pwrite64", "journal.db-wal", 30),
+    ("fsync", "results/part-00000.arrow.tmp", 1),
+    ("unlink", "results/part-00000.arrow.tmp", 1),
+    ("rename", "results/part-00000.arrow.tmp", 1),
+    ("write", "attempts/part-00001.arrow.tmp", 2),
+    ("rename", "attempts/part-00002.arrow.tmp", 1),
+    ("fsync", "attempts", 1),
+    ("fdatasync", "journal.db-wal", 1),
+]
+"""Where a kill hits, in this order: system call, file in the run's folder, at which call."""
+
+
+class Attack:
+    """One run, killed again and again, and the same requests in a run that is left alone."""
+
+    def __init__(self, here: Path, service: Service, rng: Random) -> None:
+        self.kills = 0
+        self._here, self._service, self._rng = here, service, rng
+        self._ids = write_requests(here / "q.jsonl", ROWS)
+        self._ledger: Ledger | None = None
+        self._words = ["q.jsonl", "--endpoint", service.url, "--concurrency", str(SLOTS), "-q"]
+        assert run(here, *self._words, "-o", "calm").code == 0
+        self._before = service.quiet_stats()
+
+    def kill_at_random(self) -> None:
+        """At once, while it starts, or while requests are on their way."""
+        victim = self._start()
+        if self._rng.random() < 0.3:
+            time.sleep(self._rng.uniform(0, 0.8))
+        else:
+            begun = self._service.stats.requests
+            victim.wait_until(lambda: self._service.stats.requests > begun)
+            time.sleep(self._rng.uniform(0, 0.2))
+        victim.kill()
+        self._killed(victim)
+
+    def kill_at(self, syscall: str, name: str, call: int) -> None:
+        """Start, and kill at the `call`-th `syscall` on one of the run's files, if it comes."""
+        path = self._here / "out" / name
+        tracer = spoiling(syscall, [path], "signal=KILL", when=str(call))
+        victim = self._start(tracer)
+        self._killed(victim)
+
+    def finish(self) -> None:
+        """Left alone, the run ends as if nothing had happened."""
+        assert self._start().wait().code == 0
+        self._check()
+        out = self._here / "out"
+        check_finished(out, self._ids)
+        assert lasting(out) == lasting(self._here / "calm")
+        totals, stats = summary(out), self._service.quiet_stats()
+        lost = totals["in_flight_at_kills"]
+        assert stats.requests - self._before.requests <= totals["attempts"] + lost
+        repeated = stats.answered - self._before.answered - len(self._ids)
+        print(f"{self.kills} kills, {repeated} answers asked again, bound {lost}")
+        assert 0 <= repeated <= lost
+
+    def _start(self, tracer: Sequence[str] = ()) -> Victim:
+        return start(self._here, *self._words, "-o", self._here / "out", tracer=tracer)
+
+    def _killed(self, victim: Victim) -> None:
+        self.kills += victim.wait().code < 0
+        self._check()
+
+    def _check(self) -> None:
+        """What stood in the folder before stands there still; what is unrecorded is bounded."""
+        stats = self._service.quiet_stats()
+        ledger = read_ledger(self._here / "out")
+        if ledger is None:
+            assert stats.requests == self._before.requests
+            return
+        assert self._ledger is None or ledger.includes(self._ledger)
+        unrecorded = stats.requests - self._before.requests - len(ledger.attempts)
+        assert unrecorded <= ledger.unrecorded_at_most
+        self._ledger = ledger
+
+
+def faulty_service() -> AbstractContextManager[Service]:
+    faults = [word for name, chance in FAULTS.items() for word in ("--fault", f"{name}={chance}")]
+    return serving("--latency", "lognormal:0.04,0.5", *faults)
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 18))])
+def test_kills_at_any_moment_lose_nothing(seed: int, tmp_path: Path) -> None:
+    """No committed answer is lost, and no more is asked again than was under way."""
+    with faulty_service() as service:
+        attack = Attack(tmp_path, service, Random(seed))
+        for site in SITES if tracing_works() else []:
+            attack.kill_at(*site)
+        for _ in range(6):
+            attack.kill_at_random()
+        attack.finish()
+    assert attack.kills >= 6

@@ -1,0 +1,90 @@
+"""`batchkit run` as a process of its own, to be killed, signalled, traced and starved."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import batchkit
+
+PART_ROWS = 50
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")},
+    "PYTHONPATH": str(Path(batchkit.__file__).parents[1]),
+}
+_LAUNCH = f"""
+import sys
+from batchkit import opening
+opening.PART_ROWS = {PART_ROWS}
+from batchkit.cli import main
+sys.exit(main())
+"""
+
+
+class Ended(NamedTuple):
+    """How a victim ended; the code is negative for a signal that it did not handle."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Victim:
+    """A running `batchkit run`; its words are collected in files beside its folder."""
+
+    def __init__(self, process: subprocess.Popen[bytes], words: Path) -> None:
+        self._process = process
+        self._words = words
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, timeout_s: float = 50) -> Ended:
+        code = self._process.wait(timeout_s)
+        words = (self._words.with_suffix(suffix).read_text("utf-8") for suffix in (".out", ".err"))
+        ended = Ended(code, *words)
+        assert "Traceback" not in ended.err, ended.err
+        return ended
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs."""
+        self._process.kill()
+        self._process.wait()
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 20) -> None:
+        """Wait for something that the victim brings about; its end will do too."""
+        deadline = time.monotonic() + timeout_s
+        while self.is_running and not condition():
+            assert time.monotonic() < deadline, "the victim never came this far"
+            time.sleep(0.002)
+
+
+def start(
+    here: Path, *words: str | Path, tracer: Sequence[str] = (), **popen: Any
+) -> Victim:
+    """`batchkit run` with `words` in the folder `here`; parts have `PART_ROWS` rows."""
+    command = [*tracer, sys.executable, "-c", _LAUNCH, "run", *map(str, words)]
+    said = here / "said"
+    with said.with_suffix(".out").open("wb") as out, said.with_suffix(".err").open("wb") as err:
+        streams = {"stdout": out, "stderr": err, "stdin": subprocess.DEVNULL, **popen}
+        process = subprocess.Popen(command, cwd=here, env=ENVIRONMENT, **streams)
+    return Victim(process, said)
+
+
+def run(here: Path, *words: str | Path, tracer: Sequence[str] = (), **popen: Any) -> Ended:
+    """`start`, to its end."""
+    return start(here, *words, tracer=tracer, **popen).wait()

@@ -1,0 +1,108 @@
+"""Stand-ins for what does I/O, and the benches that are built of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+
+import anyio
+
+from batchkit.journal import SealedPart, Settled
+from batchkit.recorder import Recorder
+from batchkit.records import Attempt
+from batchkit.rows import SettledRows
+from batchkit.stopping import Stopper
+from batchkit.tally import Tally, decode_tally
+
+FULL_DISK = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+SQLITE_FULL = sqlite3.OperationalError("database or disk is full")
+FOR_EVER = 1_000_000  # times
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for something that happens by way of a thread."""
+    with anyio.fail_after(5):
+        while not holds():  # noqa: ASYNC110  # threads tell no event
+            await anyio.sleep(0.0005)
+
+
+class Blocks:
+    """A block store in memory."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[int, bytes] = {}
+
+    def write_blocks(self, blocks: Iterable[tuple[int, bytes]]) -> None:
+        self.blocks.update(blocks)
+
+    def block(self, number: int) -> bytes:
+        return self.blocks[number]
+
+
+class FakeJournal:
+    """A journal in memory on a disk that fails as told."""
+
+    def __init__(self) -> None:
+        self.trouble: dict[str, list[Exception]] = {}
+        self.done: list[str] = []
+        self.settled: list[Settled] = []
+        self.attempts: list[Attempt] = []
+        self.tally = Tally()
+        self.values: dict[str, bytes] = {}
+
+    def fail(self, name: str) -> None:
+        if self.trouble.get(name):
+            raise self.trouble[name].pop(0)
+
+    def commit(self, settled: list[Settled], attempts: list[Attempt], tally: bytes) -> None:
+        self.fail("commit")
+        self.settled += settled
+        self.attempts += attempts
+        self.tally = decode_tally(tally)
+        self.done.append(f"commit {[one.result.row for one in settled]}")
+
+    def record_part(self, part: SealedPart, first: int, last: int) -> None:
+        self.fail("record")
+        self.done.append(f"record {part.part} [{first}, {last})")
+
+    def put_all(self, values: Mapping[str, bytes]) -> None:
+        self.fail("put")
+        self.values |= values
+
+
+class RecorderBench:
+    """One recorder with everything around it, for an input of five rows in parts of two."""
+
+    def __init__(self, *, backlog: int = 100, tally: Tally | None = None) -> None:
+        self.journal = FakeJournal()
+        self.stopper = Stopper()
+        self.rows = SettledRows(5, 2)
+        self.recorder = Recorder(
+            self.journal,  # type: ignore[arg-type]  # a fake with the methods that count
+            tally or Tally(),
+            self.rows,
+            seal=self.seal,
+            currency=lambda _model: "CNY",
+            stopper=self.stopper,
+            backlog=backlog,
+        )
+
+    def seal(self, number: int) -> SealedPart:
+        self.journal.fail("seal")
+        self.journal.done.append(f"seal {number}")
+        return SealedPart(number, len(self.rows.part(number)), 0, 1, "", 1, "")
+
+    async def run(self, *records: Settled | Attempt) -> None:
+        """Record `records` to the end."""
+        for record in records:
+            self.recorder.put(record)
+        self.recorder.close()
+        await self.recorder.run()
+
+    @property
+    def counted(self) -> tuple[int, int, int]:
+        """Rows and attempts in the tally, and settled rows."""
+        tally = self.recorder.tally
+        return tally.settled, tally.total().attempts, self.rows.count

@@ -1,0 +1,163 @@
+"""Results are durable before they are counted, and a failing disk loses none of them."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import anyio
+import pytest
+
+from batchkit import recorder as module
+from batchkit.errors import ErrorKind
+from batchkit.journal import Settled
+from batchkit.recorder import GROUP_MOST
+from batchkit.stopping import Cause, StopReason
+from batchkit.tally import Tally, decode_tally
+from tests.fakes import FOR_EVER, FULL_DISK, SQLITE_FULL, RecorderBench, until
+from tests.samples import new_attempt, new_result, new_settled
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes run in threads, so time is the world's here: a short one."""
+    monkeypatch.setattr(module, "_TRY_AGAIN_S", 0.001)
+
+
+async def test_a_group_is_committed_with_its_tally_and_then_counted() -> None:
+    bench = RecorderBench(tally=decode_tally(b'{"wall_s": 7.0}'))
+    refused = new_attempt(0, 1, error_kind=ErrorKind.RATE, error_code="1303")
+    await bench.run(refused, new_settled(0), Settled(new_result(3, status="failed"), None))
+    assert bench.journal.attempts == [refused]
+    assert [one.result.row for one in bench.journal.settled] == [0, 3]
+    assert bench.recorder.tally == bench.journal.tally
+    assert (bench.counted, bench.recorder.tally.wall_s) == ((2, 2, 2), 7.0)
+    assert bench.recorder.tally.models["glm-4-plus"].failed == 1
+
+
+async def test_nothing_is_counted_before_it_is_durable() -> None:
+    bench = RecorderBench()
+    bench.journal.trouble["commit"] = [FULL_DISK] * FOR_EVER
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.recorder.run)
+        bench.recorder.put(new_settled(0))
+        await until(lambda: len(bench.journal.trouble["commit"]) < FOR_EVER - 3)
+        assert (bench.counted, bench.recorder.has_all) == ((0, 0, 0), False)
+        bench.journal.trouble["commit"].clear()
+        await until(lambda: bench.recorder.has_all)
+        assert bench.counted == (1, 1, 1)
+        bench.recorder.close()
+
+
+@pytest.mark.parametrize("trouble", [FULL_DISK, SQLITE_FULL])
+async def test_a_full_disk_stops_sending_and_loses_nothing(trouble: Exception) -> None:
+    bench = RecorderBench()
+    bench.journal.trouble["commit"] = [trouble] * 5
+    await bench.run(*(new_settled(row) for row in range(5)))
+    words = "no space left on device" if trouble is FULL_DISK else "database or disk is full"
+    assert bench.stopper.reason == StopReason(
+        Cause.DISK, f"the run's folder cannot be written: {words}; make room and run again"
+    )
+    assert [one.result.row for one in bench.journal.settled] == list(range(5))
+    assert bench.counted == (5, 5, 5)
+    assert bench.journal.tally.total().cost == 5 * 65_000_000
+
+
+async def test_a_disk_that_recovers_takes_everything_that_came_meanwhile() -> None:
+    bench = RecorderBench()
+    bench.journal.trouble["commit"] = [FULL_DISK] * FOR_EVER
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.recorder.run)
+        bench.recorder.put(new_settled(4))
+        await until(lambda: bench.stopper.is_stopping)
+        for row in range(3):
+            bench.recorder.put(new_settled(row))
+        bench.journal.trouble["commit"].clear()
+        bench.recorder.close()
+    assert [one.result.row for one in bench.journal.settled] == [4, 0, 1, 2]
+    assert bench.counted == (4, 4, 4)
+
+
+async def test_a_fault_of_ours_is_not_taken_for_the_disks() -> None:
+    """A second result of a row can be tried again for ever."""
+    bench = RecorderBench()
+    bench.journal.trouble["commit"] = [sqlite3.IntegrityError("UNIQUE constraint failed")]
+    with pytest.raises(ExceptionGroup) as caught:
+        await bench.run(new_settled(0))
+    assert caught.group_contains(sqlite3.IntegrityError)
+    assert not bench.stopper.is_stopping
+
+
+async def test_workers_wait_for_room_and_all_of_them_go_on() -> None:
+    bench = RecorderBench(backlog=2)
+    bench.recorder.put(new_settled(0))
+    await bench.recorder.wait_room()
+    bench.recorder.put(new_settled(1))
+    went_on: list[int] = []
+
+    async def work(number: int) -> None:
+        await bench.recorder.wait_room()
+        went_on.append(number)
+
+    async with anyio.create_task_group() as group:
+        for number in range(4):
+            group.start_soon(work, number)
+        await anyio.wait_all_tasks_blocked()
+        assert went_on == []
+        bench.recorder.close()
+        group.start_soon(bench.recorder.run)
+    assert sorted(went_on) == [0, 1, 2, 3]
+
+
+async def test_a_group_is_bounded() -> None:
+    bench = RecorderBench()
+    await bench.run(*(new_attempt(0, number) for number in range(1, GROUP_MOST + 11)))
+    assert bench.journal.done == ["commit []"] * 2
+    assert len(bench.journal.attempts) == GROUP_MOST + 10
+
+
+async def test_a_group_waits_a_moment_for_company(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINGER_S", 0.03)
+    bench = RecorderBench()
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.recorder.run)
+        bench.recorder.put(new_settled(0))
+        await anyio.sleep(0.001)
+        bench.recorder.put(new_settled(1))
+        bench.recorder.put(new_settled(4))
+        await until(lambda: bench.recorder.has_all)
+        bench.recorder.close()
+    assert bench.journal.done[0] == "commit [0, 1, 4]"
+
+
+async def test_nothing_to_record_ends_at_once() -> None:
+    bench = RecorderBench()
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.recorder.run)
+        await anyio.sleep(0.001)
+        bench.recorder.close()
+        await bench.recorder.wait_done()
+    assert (bench.journal.done, bench.recorder.is_complete) == ([], True)
+
+
+async def test_a_tally_is_completed_right_before_its_commit() -> None:
+    bench = RecorderBench()
+
+    def complete(tally: Tally) -> None:
+        tally.wall_s += 1.5
+
+    bench.recorder.before_commit = complete
+    await bench.run(new_settled(0))
+    assert bench.journal.tally.wall_s == bench.recorder.tally.wall_s == 1.5
+
+
+async def test_values_are_saved_or_the_run_stops() -> None:
+    bench = RecorderBench()
+    assert await bench.recorder.save({"live": b"x"})
+    assert not bench.stopper.is_stopping
+    bench.journal.trouble["put"] = [SQLITE_FULL]
+    assert not await bench.recorder.save({"live": b"y"})
+    assert bench.journal.values == {"live": b"x"}
+    assert bench.stopper.reason is not None
+    assert bench.stopper.reason.cause is Cause.DISK
