@@ -105,7 +105,7 @@ class AdaptiveLimit:
             self._cut_to(let_in)
         elif self._wall > 0 and min(self._limit, in_flight) >= _AT_WALL * self._wall:
             self._cut_at = now
-            self._known = self._wall = self._wall - _DOUBT * (self._wall - let_in)
+            self._known = self._wall = max(1.0, self._wall - _DOUBT * (self._wall - let_in))
             self._cut_to(let_in)
 
     def _move_wall(self, let_in: float) -> None:
@@ -125,7 +125,7 @@ class AdaptiveLimit:
     def _grow(self) -> None:
         """Take one answer's share of what a round trip adds."""
         if self._limit < self._known:
-            step = min(self._limit, max(1.0, (self._known - self._limit) / 2))
+            step = min(self._limit, max(1.0, math.log(2) * (self._known - self._limit)))
             self._limit = min(self._known, self._limit + step / self._limit)
         elif self._resting > 0:
             self._resting -= 1

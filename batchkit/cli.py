@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_check(commands)
     _add_status(commands)
+    _add_export(commands)
     _add_models(commands)
     _add_simulate(commands)
     return parser
@@ -191,8 +192,26 @@ def _add_status(commands: Any) -> None:
     parser.set_defaults(command=_status)
 
 
+def _add_export(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "export",
+        "results in another format, also of a run that goes on",
+        "batchkit export runs/demo --to csv -O demo.csv --columns custom_id,content",
+    )
+    add = parser.add_argument
+    add("folder", metavar="DIR", type=Path, help="the run's folder")
+    add("--to", required=True, metavar="arrow|parquet|jsonl|csv|openai", help="the format")
+    add("-O", "--output", metavar="FILE", type=Path, help="where to (default: stdout)")
+    add("--columns", metavar="NAME,…", default="", help="only these columns, in this order")
+    add("--only", choices=["ok", "failed"], help="only rows of this status")
+    parser.set_defaults(command=_export)
+
+
 def _add_models(commands: Any) -> None:
-    parser = _command(commands, "models", "the effective model table", "batchkit models --tier V1")
+    parser = _command(
+        commands, "models", "the effective model table", "batchkit models --models more.toml"
+    )
     parser.add_argument(
         "--models", metavar="FILE", type=Path, help="a TOML file that adds to the table"
     )
@@ -232,6 +251,12 @@ def _status(namespace: argparse.Namespace) -> int:
     from batchkit import command  # noqa: PLC0415
 
     return command.status(namespace)
+
+
+def _export(namespace: argparse.Namespace) -> int:
+    from batchkit import command  # noqa: PLC0415
+
+    return command.export_results(namespace)
 
 
 def _models(namespace: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from batchkit import __version__
 from batchkit.errors import InterruptedByError, StoppedError, UsageError
 from batchkit.execution import Console, Ending, Execution, prepared
 from batchkit.explain import explain
+from batchkit.export import To, export
 from batchkit.folder import RunFolder
 from batchkit.inputs import open_input
 from batchkit.journal import Journal
@@ -155,6 +156,29 @@ def status(namespace: argparse.Namespace) -> int:
         print(msgspec.json.encode(found).decode())
     else:
         print(as_text(found))
+    return 0
+
+
+def export_results(namespace: argparse.Namespace) -> int:
+    """`batchkit export`: a file appears under its name when it is whole."""
+    if namespace.to not in set(To):
+        raise UsageError(f"--to: expected one of {', '.join(To)}, got {namespace.to!r}")
+    columns = [name for name in namespace.columns.split(",") if name]
+    words = {"columns": columns, "only": namespace.only}
+    if namespace.output is None:
+        done = export(namespace.folder, To(namespace.to), sys.stdout.buffer, **words)
+    else:
+        unfinished = namespace.output.with_name(f"{namespace.output.name}.tmp")
+        try:
+            with unfinished.open("wb") as file:
+                done = export(namespace.folder, To(namespace.to), file, **words)
+            unfinished.replace(namespace.output)
+        except OSError as error:
+            raise UsageError(f"{namespace.output}: {(error.strerror or '').lower()}") from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+    missing = f"; {done.missing:,} rows have not settled yet" if done.missing else ""
+    say(f"{done.rows:,} rows{missing}")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ import msgspec
 from batchkit.errors import UsageError
 
 _STARTS_KEPT = 99
+_LOCK_TRIES = 5
+_LOCK_PAUSE_S = 0.02
 
 
 class RunFolder:
@@ -42,14 +45,12 @@ class RunFolder:
                 f"{self.path}: cannot be used: {(error.strerror or '').lower()}"
             ) from error
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _lock(descriptor):
                 holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
                 raise UsageError(
                     f"{self.path}: process {holder} is running here; "
                     "wait for it, or use another folder with -o"
-                ) from None
+                )
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             yield
@@ -88,6 +89,23 @@ class RunFolder:
             raise UsageError(
                 f"{self.path}: the folder is not empty and holds no run; give another with -o"
             )
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock; somebody who only looks (`is_held`) has it for an instant."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_S)
+        except OSError as error:
+            words = (error.strerror or "").lower()
+            raise UsageError(
+                f"run.lock: cannot be locked here: {words}; use a local disk"
+            ) from error
+        else:
+            return True
+    return False
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -94,19 +94,27 @@ class Input(msgspec.Struct, frozen=True):
 
     def layout(self, folder: RunFolder, plan: Plan, version: str) -> Layout:
         """How the results of this run are laid out."""
-        return Layout(
-            folder.path,
-            Format(plan.format),
-            _output_column(self.structured.schema) if self.structured else None,
-            tuple(_keep_column(at, column) for at, column in enumerate(load_columns(plan.keep))),
-            {
-                "batchkit.version": version,
-                "batchkit.spec_sha256": self.spec.sha256(),
-                "batchkit.currency": ",".join(
-                    sorted({self.spec.table[name].price.currency for name in plan.models})
-                ),
-            },
-        )
+        currencies = {self.spec.table[name].price.currency for name in plan.models}
+        metadata: dict[bytes | str, bytes | str] = {
+            "batchkit.version": version,
+            "batchkit.spec_sha256": self.spec.sha256(),
+            "batchkit.currency": ",".join(sorted(currencies)),
+        }
+        return layout_of(folder, plan, metadata)
+
+
+def layout_of(
+    folder: RunFolder, plan: Plan, metadata: dict[bytes | str, bytes | str] | None = None
+) -> Layout:
+    """How the results of a run are laid out, by its plan alone."""
+    schema = plan.asks.get("schema")
+    return Layout(
+        folder.path,
+        Format(plan.format),
+        _output_column(OutputSchema.load(schema, str(folder.run_json))) if schema else None,
+        tuple(_keep_column(at, column) for at, column in enumerate(load_columns(plan.keep))),
+        metadata or {},
+    )
 
 
 def open_input(spec: Spec) -> Input:

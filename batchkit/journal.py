@@ -140,6 +140,15 @@ class Journal:
         """A second connection to the same file that only reads."""
         return Journal.open(self.path, read_only=True)
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Reads inside see the journal as it was at the first of them."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
+
     def close(self) -> None:
         self._db.close()
 

@@ -16,12 +16,14 @@ from batchkit.feeder import Feeder
 from batchkit.inputs import Input
 from batchkit.journal import Journal
 from batchkit.limits import FixedLimit, Gate
+from batchkit.models import Model
 from batchkit.opening import OpenRun
 from batchkit.pool import Fed, Pool, attempt_bound
 from batchkit.providers.descriptors import RESERVED, raise_descriptor_limit
 from batchkit.providers.provider import Provider
 from batchkit.providers.transport import Transport
 from batchkit.purse import Purse
+from batchkit.quota import Quota
 from batchkit.recorder import Recorder
 from batchkit.requests import digest
 from batchkit.retry import RetryPolicy
@@ -101,6 +103,7 @@ def build_lane(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> Lan
         timeout_s=spec.timeout_s,
         read=structured.read if structured is not None else None,
         purse=shared.purse,
+        quota=_quota(model),
         key_env=endpoint.key_env,
         most_backing_off=max(16, slots),
         clock=shared.clock,
@@ -125,6 +128,12 @@ def _feeder(name: str, chunk: int, shared: Shared) -> Feeder:
         chunk_rows=chunk,
         bound=lambda request: attempt_bound(request, model, rates),
     )
+
+
+def _quota(model: Model) -> Quota | None:
+    if model.requests_per_minute is None and model.tokens_per_minute is None:
+        return None
+    return Quota(model.requests_per_minute, model.tokens_per_minute)
 
 
 def _workers(name: str, slots: int, opened: OpenRun) -> int:

@@ -98,8 +98,10 @@ class ModelTable(Mapping[str, Model]):
             if not isinstance(row, Mapping):
                 raise UsageError(f'{place}: models."{given}": expected a table, got {shown(row)}')
             merged = table._rows.get(name, {}) | dict(row)
-            if isinstance(merged.get("price"), Mapping) and name in self._rows:
-                merged["price"] = dict(self._rows[name].get("price", {})) | dict(merged["price"])
+            for key in ("price", "concurrency"):
+                before = self._rows.get(name, {}).get(key)
+                if isinstance(before, Mapping) and isinstance(merged.get(key), Mapping):
+                    merged[key] = dict(before) | dict(merged[key])
             table._rows[name] = merged
             model = _model(name, merged, f'{place}: models."{given}"')
             table._models[name] = msgspec.structs.replace(model, spelling=given)

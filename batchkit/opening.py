@@ -65,8 +65,11 @@ def open_journal(folder: RunFolder) -> tuple[Journal, Plan | None]:
 
 
 def remove_journal(path: Path) -> None:
-    """Remove a journal that never held anything, with SQLite's own files beside it."""
-    for suffix in ("", "-wal", "-shm"):
+    """Remove a journal that never held anything, after SQLite's own files beside it.
+
+    In this order, since a log that outlived its journal would be taken for that of the next one.
+    """
+    for suffix in ("-wal", "-shm", ""):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
@@ -169,11 +172,18 @@ def take_up(folder: RunFolder, journal: Journal, plan: Plan) -> OpenRun:
     completed = (settled.add(row) for row in journal.settled_rows())
     unsealed = [number for number in completed if number is not None]
     _remove_unfinished(folder)
+    _remove_gone(folder, journal, settled.parts)
+    tally = read_tally(journal)
+    if settled.count != tally.settled:
+        raise DamagedError(
+            f"{journal.path}: holds {settled.count:,} settled rows, but {tally.settled:,} were "
+            "counted; the file was damaged: put it back, or begin another run with -o"
+        )
     session = journal.get("session")
     return OpenRun(
         journal=journal,
         plan=plan,
-        tally=read_tally(journal),
+        tally=tally,
         settled=settled,
         prior=_prior(journal),
         at_kill=in_flight_at_kill(decode_session(session) if session else None, settled),
@@ -213,3 +223,12 @@ def _remove_unfinished(folder: RunFolder) -> None:
     for parent in (folder.results, folder.attempts):
         for path in parent.glob("*.tmp"):
             path.unlink()
+
+
+def _remove_gone(folder: RunFolder, journal: Journal, parts: int) -> None:
+    """Remove parts past the end of a shortened input: a kill may have come before that."""
+    for number in journal.reopened_parts():
+        if number >= parts:
+            for parent in (folder.results, folder.attempts):
+                for path in parent.glob(f"part-{number:05}.*"):
+                    path.unlink()

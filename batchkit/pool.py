@@ -25,6 +25,7 @@ from batchkit.journal import Settled
 from batchkit.limits import DrainingError, Gate
 from batchkit.models import Model
 from batchkit.purse import OverBudgetError, Purse
+from batchkit.quota import Quota
 from batchkit.records import Attempt, Completion, Failure, Outcome, Request, Result, Usage
 from batchkit.retry import RetryPolicy, Tries, is_worth_repeating, new_retrying
 from batchkit.stopping import Cause, Stopper, StopReason
@@ -110,6 +111,7 @@ class Pool:
         timeout_s: float,
         read: Callable[[Request, Completion, int], Answered] | None,
         purse: Purse | None,
+        quota: Quota | None = None,
         key_env: str,
         most_backing_off: int,
         clock: Clock,
@@ -128,6 +130,7 @@ class Pool:
         self._timeout_s = timeout_s
         self._read = read
         self._purse = purse
+        self._quota = quota
         self._key_env = key_env
         self._most_backing_off = most_backing_off
         self._clock = clock
@@ -191,7 +194,8 @@ class Pool:
             assert life.last is not None
             life.last.error_kind = ErrorKind.INVALID_OUTPUT
             self._recorder.put(life.last)
-            life.body = self._provider.prepare(answered.again, self.model)
+            life.request = answered.again
+            life.body = self._provider.prepare(life.request, self.model)
 
     async def _answer(self, life: Life) -> Outcome:
         outcome = await self._attempt(life)
@@ -227,6 +231,8 @@ class Pool:
 
     async def _exchange(self, life: Life, *, again: bool) -> Outcome:
         life.last = None
+        if self._quota is not None:
+            await self._quota.acquire(_tokens_of(life.request))
         await self.gate.acquire(again=again)
         started = self._clock.now()
         life.attempts += 1
@@ -330,6 +336,8 @@ class Pool:
             result.status = "failed"
             result.error_kind = answered.failure.verdict.kind
             result.error_message = answered.failure.message
+            assert life.last is not None
+            life.last.error_kind = result.error_kind
         result.output = answered.output
         result.tool_calls = completion.tool_calls
         self._recorder.put(Settled(result, life.last))
@@ -368,6 +376,12 @@ class Pool:
         )
 
 
+def _tokens_of(request: Request) -> int:
+    """What a request counts against tokens per minute: its prompt and the answer it allows."""
+    asked = request.params.get("max_tokens")
+    return request.prompt_tokens + (asked if isinstance(asked, int) else 0)
+
+
 def attempt_bound(request: Request, model: Model, rates: Rates) -> int:
     """The most an attempt can cost, in PICO: every byte a token, the whole answer used."""
     prompt = min(
@@ -375,8 +389,8 @@ def attempt_bound(request: Request, model: Model, rates: Rates) -> int:
         OVERHEAD + sum(map(at_most, texts(request.messages))) + 8 * len(request.messages),
     )
     asked = request.params.get("max_tokens")
-    answer = asked if isinstance(asked, int) else model.max_output or model.context
-    return rates.bound(prompt, min(answer, model.max_output or answer))
+    most = model.max_output or model.context
+    return rates.bound(prompt, min(asked, most) if isinstance(asked, int) else most)
 
 
 def _over_budget(purse: Purse) -> str:

@@ -11,6 +11,9 @@ import msgspec
 from batchkit.errors import REFUSALS, Billing
 from batchkit.records import Attempt, Result, Usage
 
+_CODES_MOST = 50  # codes counted one by one per kind: they come from outside
+_OTHER = "other"
+
 Counts = dict[str, dict[str, int]]  # error kind -> provider code ("" if none) -> count
 
 
@@ -161,14 +164,18 @@ def _costs(models: dict[str, ModelTally]) -> dict[str, int]:
 
 def _count(counts: Counts, kind: str, code: str | None) -> None:
     by_code = counts.setdefault(str(kind), {})
-    by_code[code or ""] = by_code.get(code or "", 0) + 1
+    name = code or ""
+    if name not in by_code and len(by_code) >= _CODES_MOST:
+        name = _OTHER
+    by_code[name] = by_code.get(name, 0) + 1
 
 
 def _discount(counts: Counts, kind: str, code: str | None) -> None:
     by_code = counts[str(kind)]
-    by_code[code or ""] -= 1
-    if not by_code[code or ""]:
-        del by_code[code or ""]
+    name = code or "" if (code or "") in by_code else _OTHER
+    by_code[name] -= 1
+    if not by_code[name]:
+        del by_code[name]
     if not by_code:
         del counts[str(kind)]
 

@@ -52,11 +52,12 @@ def read_part(layout: Layout, number: int, read_output: ReadOutput) -> Iterator[
         yield Settled(result, own[-1] if own else None)
 
 
-def _batches(path: Path, format_: Format) -> Iterator[pa.RecordBatch]:
+def batches_of(path: Path, format_: Format) -> Iterator[pa.RecordBatch]:
+    """A part's record batches; raises `DamagedError` if they cannot be read."""
     try:
         if format_ is Format.PARQUET:
             with pq.ParquetFile(path) as file:
-                yield from file.iter_batches()
+                yield from file.iterbatches_of()
         else:
             with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
                 for index in range(reader.num_record_batches):
@@ -66,7 +67,7 @@ def _batches(path: Path, format_: Format) -> Iterator[pa.RecordBatch]:
 
 
 def _results(layout: Layout, number: int, read_output: ReadOutput) -> Iterator[Result]:
-    for batch in _batches(layout.results_path(number), layout.format):
+    for batch in batches_of(layout.results_path(number), layout.format):
         kept = [column.store(batch.column(column.name)) for column in layout.keep]
         keeps = [list(values) for values in zip(*kept, strict=True)] if kept else None
         for index, row in enumerate(_rows(batch, {c.name for c in layout.keep} | {"output"})):
@@ -102,7 +103,7 @@ _PLAIN_ATTEMPT = [
 
 def _attempts(path: Path) -> Iterator[Attempt]:
     format_ = Format.PARQUET if path.suffix == ".parquet" else Format.ARROW
-    for batch in _batches(path, format_):
+    for batch in batches_of(path, format_):
         for row in _rows(batch, set()):
             yield Attempt(
                 usage=_usage(row),

@@ -38,8 +38,8 @@ def answer(chars: int) -> bytes:
             },
         }
     ).encode()
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    head = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return b"HTTP/1.1 200 OK\r\n" + head.encode() + body
 
 
 class _Connection(asyncio.Protocol):
@@ -73,7 +73,9 @@ class _Connection(asyncio.Protocol):
 async def _serve(chars: int, delay_s: float) -> None:
     reply = answer(chars)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(reply, delay_s), "127.0.0.1", 0, backlog=4096)
+    server = await loop.create_server(
+        lambda: _Connection(reply, delay_s), "127.0.0.1", 0, backlog=4096
+    )
     port = server.sockets[0].getsockname()[1]
     print(f"http://127.0.0.1:{port}/api/paas/v4", flush=True)
     await server.serve_forever()

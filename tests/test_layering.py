@@ -21,7 +21,18 @@ LAYERS = [
     {"records", "local.model_row"},
     # pure
     {"models", "tokens"},
-    {"accounting", "clock", "stopping", "rows", "feed", "purse", "limits", "retry", "template"},
+    {
+        "accounting",
+        "clock",
+        "stopping",
+        "rows",
+        "feed",
+        "purse",
+        "quota",
+        "limits",
+        "retry",
+        "template",
+    },
     {"tally", "schema", "spec"},
     {"plan", "summary", "table", "adaptive"},
     # one I/O each
@@ -37,7 +48,7 @@ LAYERS = [
     {"opening"},
     {"resume"},
     # edges
-    {"explain", "serving", "lanes"},
+    {"explain", "export", "serving", "lanes"},
     {"execution"},
     {"api", "command"},
     {"cli"},
@@ -47,7 +58,7 @@ APART = {"simulator", "local"}  # import words and pure layers only; run and cli
 
 OWNERS = {
     "aiohttp": {"providers.aiohttp_transport", "simulator.server"},
-    "aiolimiter": {"limits"},
+    "aiolimiter": {"quota"},
     "jinja2": {"template"},
     "jsonschema_rs": {"schema.output"},
     "sqlite3": {"journal", "recorder", "revision"},

@@ -14,7 +14,7 @@ import msgspec
 from batchkit.providers.untrusted import whole
 from batchkit.records import Usage
 
-MOST_TOKENS = 10**9  # no answer uses more; a larger count is not believed
+MOST_TOKENS = 10**7  # no answer uses more; a larger count is not believed
 
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)] | None
 

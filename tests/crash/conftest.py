@@ -17,7 +17,9 @@ def long(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--long"))
 
 
-def write_requests(path: Path, count: int, models: tuple[str, ...] = MODELS, **rest: Any) -> list[str]:
+def write_requests(
+    path: Path, count: int, models: tuple[str, ...] = MODELS, **rest: Any
+) -> list[str]:
     """A request file of `count` rows, spread over `models`; their ids."""
     ids = [f"q-{n}" for n in range(count)]
     with path.open("w", encoding="utf-8") as file:

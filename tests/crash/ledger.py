@@ -131,9 +131,7 @@ def _check(ledger: Ledger) -> None:
         "unknown": total.unknown_attempts,
         "ok": total.ok,
         "failed": total.failed,
-    } == {
-        name: counted[name] for name in ("attempts", "cost", "tokens", "unknown", "ok", "failed")
-    }
+    } == {name: counted[name] for name in ("attempts", "cost", "tokens", "unknown", "ok", "failed")}
 
 
 def table(out: Path, folder: str = "results") -> list[dict[str, Any]]:

@@ -41,7 +41,18 @@ class Call(NamedTuple):
 
 def recorder(trace: Path) -> list[str]:
     """A command prefix that writes every call to `trace`."""
-    return ["strace", "-f", "-y", "-xx", "-qq", "-s", "99999999", "-o", str(trace), f"-etrace={CALLS}"]
+    return [
+        "strace",
+        "-f",
+        "-y",
+        "-xx",
+        "-qq",
+        "-s",
+        "99999999",
+        "-o",
+        str(trace),
+        f"-etrace={CALLS}",
+    ]
 
 
 def read_calls(trace: Path, folder: Path) -> list[Call]:
@@ -76,7 +87,9 @@ def read_calls(trace: Path, folder: Path) -> list[Call]:
             elif call == "ftruncate":
                 calls.append(Call("cut", name, at=int(words.rpartition(", ")[2])))
             elif call == "pwrite64":
-                calls.append(Call("write", name, names[0][:returned], int(words.rpartition(", ")[2])))
+                calls.append(
+                    Call("write", name, names[0][:returned], int(words.rpartition(", ")[2]))
+                )
             else:
                 assert call == "write", f"{call} on {name} is not modelled"
                 descriptor = words.partition(",")[0]

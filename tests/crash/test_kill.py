@@ -111,7 +111,9 @@ def faulty_service() -> AbstractContextManager[Service]:
     return serving("--latency", "lognormal:0.04,0.5", *faults)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 18))])
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 18))]
+)
 def test_kills_at_any_moment_lose_nothing(seed: int, tmp_path: Path) -> None:
     """No committed answer is lost, and no more is asked again than was under way."""
     with faulty_service() as service:

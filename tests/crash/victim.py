@@ -73,9 +73,7 @@ class Victim:
             time.sleep(0.002)
 
 
-def start(
-    here: Path, *words: str | Path, tracer: Sequence[str] = (), **popen: Any
-) -> Victim:
+def start(here: Path, *words: str | Path, tracer: Sequence[str] = (), **popen: Any) -> Victim:
     """`batchkit run` with `words` in the folder `here`; parts have `PART_ROWS` rows."""
     command = [*tracer, sys.executable, "-c", _LAUNCH, "run", *map(str, words)]
     said = here / "said"

@@ -64,7 +64,7 @@ def test_a_tier_without_a_number_is_refused() -> None:
 
 def test_a_single_key_is_overridden_and_the_rest_stays(table: ModelTable) -> None:
     extended = table.extended({PLUS: {"concurrency": {"V0": 20}}}, "m.toml")
-    assert extended[PLUS].concurrency == {Tier.V0: 20}
+    assert [extended[PLUS].slots(tier) for tier in Tier] == [20, 100, 300, 500]
     assert (extended[PLUS].max_output, extended[PLUS].price) == (4095, table[PLUS].price)
     assert extended[AIR] == table[AIR]
 

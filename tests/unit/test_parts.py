@@ -261,7 +261,7 @@ def test_any_text_is_kept_and_half_a_character_is_replaced(tmp_path: Path, forma
 
 
 def test_long_answers_are_written_in_several_batches(layout: Layout) -> None:
-    long = "x" * (6 << 20)
+    long = "x" * (3 << 19)
     seal_rows(layout, [new_settled(row, content=long) for row in range(7)])
     with pa.memory_map(str(layout.results_path(0))) as source, pa.ipc.open_file(source) as reader:
         sizes = [reader.get_batch(n).num_rows for n in range(reader.num_record_batches)]
