@@ -15,7 +15,7 @@ from decimal import Decimal
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import msgspec
 import pyarrow as pa
@@ -113,7 +113,7 @@ def _chosen(
 def _write_arrow(batches: Iterator[pa.RecordBatch], schema: pa.Schema, out: BinaryIO) -> int:
     rows = 0
     options = pa.ipc.IpcWriteOptions(compression="zstd")
-    with pa.ipc.new_file(pa.PythonFile(out, "w"), schema, options=options) as writer:
+    with pa.ipc.new_file(cast("io.IOBase", out), schema, options=options) as writer:
         for batch in batches:
             writer.write_batch(batch)
             rows += batch.num_rows

@@ -57,7 +57,7 @@ def batches_of(path: Path, format_: Format) -> Iterator[pa.RecordBatch]:
     try:
         if format_ is Format.PARQUET:
             with pq.ParquetFile(path) as file:
-                yield from file.iterbatches_of()
+                yield from file.iter_batches()
         else:
             with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
                 for index in range(reader.num_record_batches):

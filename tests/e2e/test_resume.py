@@ -189,6 +189,17 @@ def test_other_prices_tier_and_endpoint_ask_nothing_again(bench: Bench, simulate
     assert [start["models"]["glm-4-plus"]["price"]["input"] for start in starts] == ["5", "7"]
 
 
+def test_parquet_parts_go_back_to_the_journal_too(bench: Bench, simulate: Simulate) -> None:
+    rows = paid(25)
+    rows[4] = rows[4] | {"prompt": "x [[filter]]"}
+    bench.run("--format", "parquet", rows=rows, code=1)
+    bench.service = simulate()
+    bench.run("--format", "parquet", "--retry-failed")
+    found = ds.dataset(bench.here / "out/results", format="parquet").to_table().to_pylist()
+    assert [(row["custom_id"], row["status"]) for row in found] == [(i, "ok") for i in ids(rows)]
+    assert bench.sent == 1
+
+
 def test_failed_rows_are_asked_again_on_request(bench: Bench, simulate: Simulate) -> None:
     rows = paid(35)
     rows[4] = rows[4] | {"prompt": "x [[filter]]"}

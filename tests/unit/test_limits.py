@@ -1,8 +1,10 @@
-"""Slots: never more than the limit, in order of arrival, none lost."""
+"""Slots: never more than the limit, in order of arrival, none lost, none asked for too soon."""
 
 from __future__ import annotations
 
 import asyncio
+import math
+from random import Random
 from typing import Any
 
 import anyio
@@ -10,7 +12,7 @@ import anyio.abc
 import pytest
 
 from batchkit.errors import Signal
-from batchkit.limits import DrainingError, FixedLimit, Gate, Occupancy
+from batchkit.limits import START_S, DrainingError, FixedLimit, Gate, Occupancy, Room
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +30,15 @@ class Settable:
 
     def on_end(self, signal: Signal, *, started_at: float, now: float, in_flight: int) -> None:
         pass
+
+
+class Strict(Settable):
+    """Keeps the slot of every refused attempt shut for two seconds."""
+
+    def on_end(  # type: ignore[override]  # says more than the one above
+        self, signal: Signal, *, started_at: float, now: float, in_flight: int
+    ) -> float | None:
+        return 2.0 if signal is Signal.REFUSED else None
 
 
 def new_gate(slots: int) -> Gate:
@@ -237,3 +248,125 @@ def test_more_in_flight_than_slots_uses_no_more_than_all_of_them() -> None:
     occupancy.advance(3.0, in_flight=2, slots=5, pending=True)
     occupancy.advance(9.0, in_flight=5, slots=5, pending=False)
     assert (occupancy.used, occupancy.offered) == (12.0, 15.0)
+
+
+# -- the room: which slots are open at a time given ------------------------------------------------
+
+
+def times_taken(room: Room, until: float) -> list[float]:
+    """When slots are taken by a client that takes each as soon as it opens."""
+    now, taken = 0.0, []
+    while (now := room.opens_at(now)) <= until:
+        room.begin(now)
+        taken.append(now)
+    return taken
+
+
+def test_the_first_attempts_are_spread_over_the_start() -> None:
+    taken = times_taken(Room(FixedLimit(3000), start_s=1.0), until=10.0)
+    assert taken == pytest.approx([slot / 3000 for slot in range(3000)])
+
+
+def test_a_few_slots_are_taken_faster_than_over_the_whole_start() -> None:
+    taken = times_taken(Room(FixedLimit(5), start_s=1.0), until=10.0)
+    assert taken == pytest.approx([0.0, 0.01, 0.02, 0.03, 0.04])
+
+
+def test_without_a_start_all_slots_are_open_at_once() -> None:
+    assert times_taken(Room(FixedLimit(300)), until=10.0) == [0.0] * 300
+
+
+def test_the_start_ends_when_the_limit_falls_below_what_it_has_reached() -> None:
+    limit = Settable(300)
+    room = Room(limit, start_s=1.0)
+    assert len(times_taken(room, until=0.5)) == 151
+    limit.slots = 100
+    assert room.opens_at(0.5) == math.inf
+    for _ in range(100):
+        room.end(Signal.GOOD, started_at=0.0, now=0.5, jitter=0.0)
+    assert [room.opens_at(0.5), room.opens_at(0.6)] == [0.5, 0.6]
+
+
+def test_the_slot_of_a_refused_attempt_opens_after_a_pause_with_jitter() -> None:
+    room = Room(Strict(2))
+    for _ in range(2):
+        room.begin(10.0)
+    room.end(Signal.REFUSED, started_at=10.0, now=10.1, jitter=0.9)
+    assert room.opens_at(10.1) == pytest.approx(12.8)
+    room.end(Signal.REFUSED, started_at=10.0, now=10.2, jitter=0.0)
+    assert room.opens_at(10.2) == pytest.approx(11.0)
+    room.begin(11.0)
+    assert room.opens_at(11.0) == pytest.approx(12.8)
+    assert room.opens_at(12.8) == 12.8
+
+
+def test_a_slot_whose_attempt_took_longer_than_the_pause_is_open_at_once() -> None:
+    room = Room(Strict(1))
+    room.begin(10.0)
+    room.end(Signal.REFUSED, started_at=10.0, now=14.0, jitter=0.5)
+    assert room.opens_at(14.0) == 14.0
+
+
+def test_a_slot_in_which_nothing_was_sent_is_not_kept_shut() -> None:
+    room = Room(Strict(1))
+    room.begin(0.0)
+    room.give_back()
+    assert (room.in_flight, room.opens_at(0.0)) == (0, 0.0)
+
+
+# -- the gate, when time alone opens a slot --------------------------------------------------------
+
+
+async def test_a_start_over_a_second_lets_in_as_time_goes_by() -> None:
+    gate = Gate(FixedLimit(200), clock=anyio.current_time, start_s=START_S)
+    began = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        for _ in range(200):
+            group.start_soon(gate.acquire)
+        await anyio.wait_all_tasks_blocked()
+        assert gate.in_flight == 1
+        await anyio.sleep(0.5)
+        assert gate.in_flight == pytest.approx(101, abs=2)
+    assert anyio.current_time() - began == pytest.approx(1.0, abs=0.02)
+
+
+async def test_refusals_that_come_at_once_are_no_storm() -> None:
+    """One slot, always refused at once: what bounds the attempts is the pause, not the network."""
+    gate = Gate(Strict(1), clock=anyio.current_time, rng=Random(1))
+    attempts = 0
+
+    async def worker() -> None:
+        nonlocal attempts
+        while True:
+            await gate.acquire()
+            attempts += 1
+            gate.release(Signal.REFUSED, started_at=anyio.current_time())
+
+    with anyio.move_on_after(200):
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(worker)
+    assert attempts == pytest.approx(100, abs=10)
+
+
+async def test_whoever_waits_for_a_shut_slot_is_first_when_it_opens() -> None:
+    gate = Gate(Strict(1), clock=anyio.current_time)
+    await gate.acquire()
+    gate.release(Signal.REFUSED, started_at=anyio.current_time())
+    async with anyio.create_task_group() as group:
+        waiters = Waiters(gate, group)
+        await waiters.add("waiting")
+        await anyio.sleep(3.1)
+        assert (waiters.order, gate.in_flight) == (["waiting"], 1)
+
+
+async def test_closing_does_not_wait_for_shut_slots() -> None:
+    gate = Gate(Strict(1), clock=anyio.current_time)
+    await gate.acquire()
+    gate.release(Signal.REFUSED, started_at=anyio.current_time())
+    async with anyio.create_task_group() as group:
+        waiters = Waiters(gate, group)
+        await waiters.add("waiting")
+        gate.close()
+    await anyio.sleep(10)
+    assert (waiters.drained, gate.in_flight) == (["waiting"], 0)
