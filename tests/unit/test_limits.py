@@ -32,10 +32,13 @@ class Settable:
         pass
 
 
-class Strict(Settable):
+class Strict:
     """Keeps the slot of every refused attempt shut for two seconds."""
 
-    def on_end(  # type: ignore[override]  # says more than the one above
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+
+    def on_end(
         self, signal: Signal, *, started_at: float, now: float, in_flight: int
     ) -> float | None:
         return 2.0 if signal is Signal.REFUSED else None
@@ -323,8 +326,6 @@ async def test_a_start_over_a_second_lets_in_as_time_goes_by() -> None:
     async with anyio.create_task_group() as group:
         for _ in range(200):
             group.start_soon(gate.acquire)
-        await anyio.wait_all_tasks_blocked()
-        assert gate.in_flight == 1
         await anyio.sleep(0.5)
         assert gate.in_flight == pytest.approx(101, abs=2)
     assert anyio.current_time() - began == pytest.approx(1.0, abs=0.02)
