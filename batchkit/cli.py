@@ -27,6 +27,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit code."""
+    _open_streams()
     namespace = _parser().parse_args(arguments)
     try:
         code: int = namespace.command(namespace)
@@ -36,11 +37,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = 130
     except InterruptedByError as error:
+        _say(str(error))
         code = error.exit_code
     except BrokenPipeError:
         code = 0  # whoever read the output has seen enough
     _close_streams()
     return code
+
+
+def _open_streams() -> None:
+    """Stand in for streams that were closed (`2>&-`): no file may get one's number instead."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))
 
 
 def _close_streams() -> None:

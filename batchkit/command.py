@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -52,7 +52,8 @@ def run(namespace: argparse.Namespace) -> int:
             )
         ending = anyio.run(_run, execution, backend_options={"use_uvloop": True})
     if namespace.json:
-        print(msgspec.json.encode(ending.summary).decode())
+        with suppress(OSError):  # who read it is gone; the exit code still says how it ended
+            print(msgspec.json.encode(ending.summary).decode(), flush=True)
     elif not quiet:
         say(as_table(ending.summary))
     return _exit_code(ending)
@@ -60,12 +61,18 @@ def run(namespace: argparse.Namespace) -> int:
 
 @contextmanager
 def _raising_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind the preparations as SIGINT does, instead of ending the process."""
+    """A signal unwinds the preparations; a second one does not disturb that."""
 
     def interrupt(number: int, _frame: object) -> None:
-        raise InterruptedByError(signal.Signals(number).name)
+        for one in before:
+            signal.signal(one, signal.SIG_IGN)
+        word = signal.Signals(number)
+        raise InterruptedByError(
+            f"stopped by {word.name}, nothing was in flight; run the same command again to go on",
+            _SIGNALS[word],
+        )
 
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS if number != 2}
+    before = {number: signal.signal(number, interrupt) for number in _heard_signals()}
     try:
         yield
     finally:
@@ -73,16 +80,31 @@ def _raising_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _heard_signals() -> list[signal.Signals]:
+    """What stops a run; not a signal that whoever started it wants ignored, as `nohup` does."""
+    return [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 async def _run(execution: Execution) -> Ending:
-    async with anyio.create_task_group() as group:
-        await group.start(_listen, execution)
-        ending = await execution.run()
-        group.cancel_scope.cancel()
+    try:
+        async with anyio.create_task_group() as group:
+            await group.start(_listen, execution)
+            ending = await execution.run()
+            group.cancel_scope.cancel()
+    except BaseExceptionGroup as error:
+        raise _first(error) from error
     return ending
 
 
+def _first(error: BaseException) -> BaseException:
+    """What went wrong, out of the groups that task groups wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 async def _listen(execution: Execution, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-    with anyio.open_signal_receiver(*_SIGNALS) as signals:
+    with anyio.open_signal_receiver(*_heard_signals()) as signals:
         task_status.started()
         async for number in signals:
             name = signal.Signals(number).name

@@ -35,9 +35,11 @@ class RowError(Exception):
 
 
 class InterruptedByError(BaseException):
-    """SIGTERM or SIGHUP came while nothing was in flight that could be lost."""
+    """A signal came while nothing was in flight."""
 
-    exit_code = 143
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class ErrorKind(StrEnum):

@@ -60,14 +60,18 @@ class Console(msgspec.Struct, frozen=True):
 def prepared(spec: Spec, console: Console) -> Iterator[Execution]:
     """A run whose input was checked, whose folder is locked and whose keys are there.
 
-    Raises `UsageError` if it cannot start as asked; then nothing was sent.
+    Raises `UsageError` if it cannot start as asked, `StoppedError` if its folder cannot be written;
+    then nothing was sent.
     """
     folder = RunFolder(spec.out)
     if spec.model is not None and spec.endpoint not in {"sim", "local"}:
         resolve(spec, spec.table[spec.model], os.environ, None)  # a missing key is told first
     given = open_input(spec)
     with folder.locked():
-        opened = Resumption(folder, given, say=console.say, report=lambda _rows: None).open()
+        try:
+            opened = Resumption(folder, given, say=console.say, report=lambda _rows: None).open()
+        except WriteError as error:
+            raise StoppedError(disk_trouble(error)) from error
         try:
             with served(spec, console.say) as address:
                 endpoints = {

@@ -13,6 +13,7 @@ from batchkit.accounting import to_text
 from batchkit.tally import Tally
 
 LINE_EVERY_S = 10.0  # off a terminal
+_BAR = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} rows {elapsed}<{remaining}"
 
 
 class ModelLive(msgspec.Struct, frozen=True):
@@ -53,23 +54,23 @@ class Pace:
         return (tally.settled - rows_then) / (now - then), (tokens - tokens_then) / (now - then)
 
 
-def describe(tally: Tally, live: Live) -> str:
-    """`200/200 in flight · 12k tok/s · 1.25 CNY · 3 failed`."""
-    flight = [
-        f"{model.in_flight}/{model.limit}" + (f" {model.name}" if len(live.models) > 1 else "")
-        for model in live.models
-    ]
+def totals(tally: Tally, live: Live) -> str:
+    """`1,624.0 rows/s · 12.3ktok/s · 1.25 CNY · 3 failed`."""
     costs = [f"{_short(to_text(cost))} {currency}" for currency, cost in tally.costs().items()]
     failed = sum(model.failed for model in tally.models.values())
-    words = [
-        f"{', '.join(flight)} in flight",
-        f"{tqdm.format_sizeof(live.tokens_per_s)}tok/s",
-        *costs,
-    ]
-    waiting = sum(model.backing_off for model in live.models)
-    if waiting:
-        words.append(f"{waiting:,} waiting to retry")
-    return " · ".join([*words, f"{failed:,} failed"])
+    rates = [f"{live.rows_per_s:,.1f} rows/s", f"{tqdm.format_sizeof(live.tokens_per_s)}tok/s"]
+    return " · ".join([*rates, *costs, f"{failed:,} failed"])
+
+
+def of_model(model: ModelLive, tally: Tally) -> str:
+    """`glm-4-airx: 5/5 in flight, 2 waiting to retry`."""
+    words = [f"{model.in_flight:,}/{model.limit:,} in flight"]
+    if model.backing_off:
+        words.append(f"{model.backing_off:,} waiting to retry")
+    counts = tally.models.get(model.name)
+    if counts is not None and counts.refused:
+        words.append(f"{counts.refused:,} refused")
+    return f"{model.name}: {', '.join(words)}"
 
 
 def _short(amount: str) -> str:
@@ -86,55 +87,68 @@ class Progress:
     ) -> None:
         self._stream = stream or sys.stderr
         self._total = total
+        self._done = done
         self._quiet = quiet
         self._last_line: float | None = None
+        self._is_terminal = not quiet and self._stream.isatty()
         self._bar: tqdm[Any] | None = None
-        if not quiet and self._stream.isatty():
-            self._bar = tqdm(
-                total=total,
-                initial=done,
-                unit="row",
-                unit_scale=False,
-                file=self._stream,
-                dynamic_ncols=True,
-                smoothing=0.1,
-                mininterval=0.2,
-            )
+        self._lines: list[tqdm[Any]] = []
 
     def show(self, now: float, tally: Tally, live: Live) -> None:
-        if self._quiet:
-            return
-        self._guard(lambda: self._show(now, tally, live))
-
-    def say(self, line: str) -> None:
-        """A line of talk that does not break the bar."""
-        self._guard(lambda: tqdm.write(line, file=self._stream))
+        """Bring the picture up to `now` (monotonic seconds)."""
+        if not self._quiet:
+            self._guard(lambda: self._show(now, tally, live))
 
     def finish(self, tally: Tally) -> None:
-        """The last look; the bar stays as it is."""
+        """The last look; the bar stays as it is, the lines below it go."""
+        for line in self._lines:
+            self._guard(line.close)
         if self._bar is not None:
             self._bar.n = tally.settled
             self._guard(self._bar.close)
 
     def _show(self, now: float, tally: Tally, live: Live) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix_str(describe(tally, live), refresh=False)
-            self._bar.n = tally.settled
-            self._bar.refresh()
+        if self._is_terminal:
+            self._show_bars(tally, live)
         elif self._last_line is None or now - self._last_line >= LINE_EVERY_S:
             if self._last_line is not None:
-                share = tally.settled / self._total if self._total else 1.0
-                print(
-                    f"{tally.settled:,}/{self._total:,} rows ({share:.0%}) · "
-                    f"{live.rows_per_s:,.1f} rows/s · {describe(tally, live)}",
-                    file=self._stream,
-                    flush=True,
-                )
+                self._print_line(tally, live)
             self._last_line = now
+
+    def _show_bars(self, tally: Tally, live: Live) -> None:
+        texts = [totals(tally, live), *(of_model(model, tally) for model in live.models)]
+        if self._bar is None:
+            self._bar = tqdm(
+                total=self._total,
+                initial=self._done,
+                unit="row",
+                file=self._stream,
+                dynamic_ncols=True,
+                bar_format=_BAR,
+            )
+            self._lines = [
+                tqdm(
+                    position=position,
+                    bar_format="{desc}",
+                    leave=False,
+                    file=self._stream,
+                    dynamic_ncols=True,
+                )
+                for position in range(1, len(texts) + 1)
+            ]
+        self._bar.n = tally.settled
+        self._bar.refresh()
+        for line, text in zip(self._lines, texts, strict=True):
+            line.set_description_str(text)
+
+    def _print_line(self, tally: Tally, live: Live) -> None:
+        share = tally.settled / self._total if self._total else 1.0
+        models = [of_model(model, tally) for model in live.models]
+        words = [f"{tally.settled:,}/{self._total:,} rows ({share:.0%})", totals(tally, live)]
+        print(" · ".join([*words, *models]), file=self._stream, flush=True)
 
     def _guard(self, write: Callable[[], object]) -> None:
         try:
             write()
         except (OSError, ValueError):  # the terminal or pipe is gone; the run goes on
             self._quiet = True
-            self._bar = None

@@ -1,0 +1,125 @@
+"""Signals in each phase: what arrived is kept, the exit code and the words say how to go on."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from signal import Signals
+
+import pytest
+
+from tests.crash.conftest import write_requests
+from tests.crash.ledger import check_finished, read_ledger
+from tests.crash.service import Service, serving
+from tests.crash.tracing import needs_strace, spoiling
+from tests.crash.victim import Victim, run, start
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
+every_signal = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    """Answers at once, but for what asks it to be slow."""
+    with serving("--latency", "0.01", "--slow", "1.5", "--mark", "[[slow]]=slow", "--mark", "[[hang]]=hang") as running:
+        yield running
+
+
+class Bench:
+    """One run of one file."""
+
+    def __init__(self, here: Path, service: Service) -> None:
+        self.here = here
+        self.out = here / "out"
+        self.service = service
+        self.words = ["q.jsonl", "--endpoint", service.url, "--concurrency", "4", "-o", self.out]
+
+    def write(self, count: int, prompt: str = "", **rest: object) -> None:
+        words = {"prompt": prompt} if prompt else {}
+        self.ids = write_requests(self.here / "q.jsonl", count, **words, **rest)
+
+    def start(self, *words: str, tracer: list[str] | None = None) -> Victim:
+        return start(self.here, *self.words, *words, tracer=tracer or [])
+
+    def wait_for_requests(self, victim: Victim, count: int) -> None:
+        begun = self.service.stats.requests
+        victim.wait_until(lambda: self.service.stats.requests >= begun + count)
+
+    def finish(self, *words: str) -> None:
+        """The same command, left alone, goes on to the end."""
+        ended = run(self.here, *self.words, *words)
+        assert ended.code == 0, ended.err
+        check_finished(self.out, self.ids)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, service: Service) -> Bench:
+    return Bench(tmp_path, service)
+
+
+@every_signal
+def test_a_signal_while_planning_leaves_nothing_behind(number: Signals, bench: Bench) -> None:
+    bench.write(60_000)
+    victim = bench.start()
+    victim.wait_until((bench.out / "journal.db-wal").exists)
+    victim.send(number)
+    victim.send(number)
+    ended = victim.wait()
+    assert ended.code == CODES[number]
+    assert ended.err == (
+        f"stopped by {number.name}, nothing was in flight; run the same command again to go on\n"
+    )
+    assert [path.name for path in bench.out.iterdir()] == ["run.lock"]
+    assert bench.service.in_flight == 0
+
+
+@every_signal
+def test_a_signal_lets_what_is_in_flight_finish(number: Signals, bench: Bench) -> None:
+    bench.write(2_000)
+    victim = bench.start()
+    before = bench.service.stats
+    bench.wait_for_requests(victim, 60)
+    victim.send(number)
+    ended = victim.wait()
+    stats, ledger = bench.service.quiet_stats(), read_ledger(bench.out)
+    assert ended.code == CODES[number]
+    assert ledger is not None
+    assert stats.answered - before.answered == len(ledger.results)
+    assert stats.abandoned == before.abandoned
+    assert ledger.unrecorded_at_most == 0
+    assert f"stopped by {number.name}: {len(ledger.results):,} of 2,000 rows" in ended.err
+    assert ended.err.endswith("run the same command again to go on\n")
+
+
+def test_what_a_signal_stopped_goes_on_to_the_end(bench: Bench) -> None:
+    bench.write(400)
+    for number in CODES:
+        victim = bench.start()
+        bench.wait_for_requests(victim, 20)
+        victim.send(number)
+        assert victim.wait().code == CODES[number]
+    before = bench.service.stats.answered
+    bench.finish()
+
+
+@every_signal
+def test_a_second_signal_breaks_off_and_keeps_what_arrived(number: Signals, bench: Bench) -> None:
+    bench.write(300)
+    with (bench.here / "q.jsonl").open("a", encoding="utf-8") as file:
+        for n in range(4):
+            file.write(f'{{"model": "glm-4-plus", "prompt": "[[hang]] {n} {bench.here}"}}\n')
+    victim = bench.start()
+    before = bench.service.stats
+    bench.wait_for_requests(victim, 304)
+    victim.send(number)
+    victim.wait_until(lambda: False, 0.2) if False else None
+    victim.send(number)
+    ended = victim.wait(10)
+    ledger = read_ledger(bench.out)
+    assert ended.code == CODES[number]
+    assert ledger is not None
+    assert len(ledger.results) == 300
+    assert len(ledger.attempts) == 304
+    assert ledger.tally.total().unknown_attempts == 4
+    assert ledger.unrecorded_at_most == 0
