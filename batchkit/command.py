@@ -108,6 +108,11 @@ async def _listen(execution: Execution, *, task_status: anyio.abc.TaskStatus[Non
         task_status.started()
         async for number in signals:
             name = signal.Signals(number).name
+            if not execution.is_stopping:
+                execution.console.say(
+                    f"{name}: what is in flight has {execution.spec.drain_s:g} s to finish; "
+                    "a second signal breaks it off"
+                )
             execution.stop(StopReason(Cause.SIGNAL, f"stopped by {name}", signal=number))
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from batchkit import __version__
 from batchkit.accounting import to_text
+from batchkit.binding import Binding
 from batchkit.clock import SystemClock
 from batchkit.endpoints import Endpoint, is_loopback, resolve
 from batchkit.errors import StoppedError
@@ -23,7 +24,7 @@ from batchkit.lanes import Shared, build_lane, open_purse, slots_that_fit
 from batchkit.log import EventLog
 from batchkit.opening import OpenRun
 from batchkit.parts import seal
-from batchkit.progress import Live, ModelLive, Pace, Progress
+from batchkit.progress import Progress
 from batchkit.providers.aiohttp_transport import AiohttpTransport
 from batchkit.recorder import Recorder, WriteError, disk_trouble
 from batchkit.records import Result
@@ -35,6 +36,7 @@ from batchkit.spec import Spec
 from batchkit.stopping import Cause, Stopper, StopReason
 from batchkit.summary import RunSummary, summarize
 from batchkit.tally import Tally, encode_tally
+from batchkit.watch import Watch
 
 _LOOK_EVERY_S = 0.25
 _SAVE_EVERY_S = 1.0
@@ -110,6 +112,10 @@ class Execution:
         self._stopper: Stopper | None = None
         self._scheduler: Scheduler | None = None
 
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopper is not None and self._stopper.is_stopping
+
     def stop(self, reason: StopReason) -> None:
         """Begin nothing more, let what is in flight finish; the second call breaks that off too."""
         if self._stopper is None or self._scheduler is None:
@@ -155,10 +161,12 @@ class Execution:
             self._scheduler = Scheduler(
                 lanes, recorder, stopper, session=session, drain_s=self.spec.drain_s
             )
-            recorder.before_commit = self._measuring(lanes, clock)
+            progress = self.console.progress(self.opened.plan.rows, recorder.tally.settled)
+            watch = Watch(lanes, recorder, progress, purse=shared.purse, clock=clock)
+            recorder.before_commit = self._measuring(lanes, watch.binding, clock)
             recorder.on_settled, recorder.on_sealed = self._log_failure, self._log_part
             async with anyio.create_task_group() as group:
-                group.start_soon(self._watch, recorder, lanes, clock, name="progress")
+                group.start_soon(watch.run, name="watch")
                 await self._scheduler.run()
                 group.cancel_scope.cancel()
         finally:
@@ -198,9 +206,12 @@ class Execution:
             {"tally": encode_tally(tally), "session": encode_session(session)}
         )
 
-    def _measuring(self, lanes: list[Lane], clock: SystemClock) -> Callable[[Tally], None]:
-        """What brings a tally's times up to now, those of earlier starts included."""
+    def _measuring(
+        self, lanes: list[Lane], binding: Binding, clock: SystemClock
+    ) -> Callable[[Tally], None]:
+        """What brings a tally's measures up to now, those of earlier starts included."""
         began, wall_before = clock.now(), self.opened.tally.wall_s
+        binding.looks.update(self.opened.tally.looks)
         occupied = {
             name: (tally.used_slot_s, tally.offered_slot_s)
             for name, tally in self.opened.tally.models.items()
@@ -208,6 +219,7 @@ class Execution:
 
         def measure(tally: Tally) -> None:
             tally.wall_s = wall_before + clock.now() - began
+            tally.looks = dict(binding.looks)
             for lane in lanes:
                 _add_occupancy(tally, lane, occupied)
 
@@ -245,30 +257,6 @@ class Execution:
         for part in opened.unsealed:
             recorder.seal_later(part)
         return recorder
-
-    # -- while it runs -----------------------------------------------------------------------------
-
-    async def _watch(self, recorder: Recorder, lanes: list[Lane], clock: SystemClock) -> None:
-        pace = Pace()
-        progress = self.console.progress(self.opened.plan.rows, recorder.tally.settled)
-        saved_at = clock.now()
-        try:
-            while True:
-                rows_per_s, tokens_per_s = pace.look(clock.now(), recorder.tally)
-                live = Live(
-                    os.getpid(),
-                    clock.wall(),
-                    [_live(lane) for lane in lanes],
-                    rows_per_s,
-                    tokens_per_s,
-                )
-                progress.show(clock.now(), recorder.tally, live)
-                if clock.now() - saved_at >= _SAVE_EVERY_S:
-                    saved_at = clock.now()
-                    await recorder.save({"live": msgspec.msgpack.encode(live)})
-                await anyio.sleep(_LOOK_EVERY_S)
-        finally:
-            progress.finish(recorder.tally)
 
     # -- at the end --------------------------------------------------------------------------------
 
@@ -317,11 +305,6 @@ class Execution:
                 "starts": [*self._folder.starts(), start],
             },
         )
-
-
-def _live(lane: Lane) -> ModelLive:
-    gate = lane.pool.gate
-    return ModelLive(lane.pool.model.name, gate.in_flight, gate.limit.slots, lane.pool.backing_off)
 
 
 def _add_occupancy(tally: Tally, lane: Lane, before: Mapping[str, tuple[float, float]]) -> None:

@@ -33,6 +33,7 @@ class Live(msgspec.Struct, frozen=True):
     models: list[ModelLive]
     rows_per_s: float
     tokens_per_s: float
+    bound_by: str | None = None  # what holds it back, see `binding`
 
 
 class Pace:
@@ -59,7 +60,8 @@ def totals(tally: Tally, live: Live) -> str:
     costs = [f"{_short(to_text(cost))} {currency}" for currency, cost in tally.costs().items()]
     failed = sum(model.failed for model in tally.models.values())
     rates = [f"{live.rows_per_s:,.1f} rows/s", f"{tqdm.format_sizeof(live.tokens_per_s)}tok/s"]
-    return " · ".join([*rates, *costs, f"{failed:,} failed"])
+    bound = [f"bound by {live.bound_by}"] if live.bound_by else []
+    return " · ".join([*rates, *costs, f"{failed:,} failed", *bound])
 
 
 def of_model(model: ModelLive, tally: Tally) -> str:

@@ -21,6 +21,7 @@ class Purse:
         self.budget = budget
         self.spent = spent
         self.reserved = 0
+        self._waiting = 0
         self._changed = anyio.Event()
 
     async def reserve(self, amount: int) -> None:
@@ -33,8 +34,17 @@ class Purse:
                 raise OverBudgetError
             if self._changed.is_set():
                 self._changed = anyio.Event()
-            await self._changed.wait()
+            self._waiting += 1
+            try:
+                await self._changed.wait()
+            finally:
+                self._waiting -= 1
         self.reserved += amount
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether an attempt waits for money that others have set aside."""
+        return self._waiting > 0
 
     def settle(self, reserved: int, spent: int) -> None:
         """Give back what `reserve` set aside; `spent` of it is gone."""

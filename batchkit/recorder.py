@@ -84,6 +84,11 @@ class Recorder:
             await self._room.wait()
 
     @property
+    def fill(self) -> float:
+        """What is not durable yet, as a share of what may be."""
+        return self._unwritten / self._backlog
+
+    @property
     def is_complete(self) -> bool:
         """Whether everything that was handed over is durable, and every complete part sealed."""
         return not self._unwritten and not self._to_seal

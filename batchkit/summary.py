@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from batchkit.accounting import to_text
+from batchkit.binding import REMEDIES, Bound, mostly
 from batchkit.tally import Counts, ModelTally, Tally
 
 
@@ -40,7 +41,7 @@ class RunSummary(ModelSummary, frozen=True, kw_only=True):
 
     wall_s: float
     requests_per_s: float | None  # settled rows over the time a process worked on them
-    bound_by: str | None
+    bound_by: Bound | None  # what held the run back most of the time
     costs: dict[str, str]  # per currency
     retired_costs: dict[str, str]  # spent on rows that the results do not have any more
     models: dict[str, ModelSummary]
@@ -72,7 +73,7 @@ def summarize(
         **values,
         wall_s=tally.wall_s,
         requests_per_s=tally.settled / tally.wall_s if tally.wall_s else None,
-        bound_by=None,
+        bound_by=mostly(tally.looks),
         costs={currency: to_text(cost) for currency, cost in costs.items()},
         retired_costs={currency: to_text(cost) for currency, cost in tally.retired_costs().items()},
         models={
@@ -146,6 +147,8 @@ def as_table(summary: RunSummary) -> str:
     lines.append(("time", f"{summary.wall_s:,.1f} s{rate}"))
     if summary.slot_utilization is not None:
         lines.append(("slots", f"{summary.slot_utilization:.1%} used while work was pending"))
+    if summary.bound_by is not None:
+        lines.append(("bound", f"{summary.bound_by}: {REMEDIES[summary.bound_by]}"))
     if len(summary.models) > 1:
         lines += [
             (name, f"{m.ok:,} ok, {m.failed:,} failed, {m.cost} {m.currency}")

@@ -95,6 +95,7 @@ class Tally(msgspec.Struct):
 
     models: dict[str, ModelTally] = {}
     retired: dict[str, ModelTally] = {}  # spent on rows that the results do not have any more
+    looks: dict[str, int] = {}  # how often each word told what held the run back
     wall_s: float = 0.0  # time in which a process worked on it
 
     def of(self, model: str, currency: str) -> ModelTally:

@@ -20,7 +20,7 @@ LAYERS = [
     {"strict_json"},
     {"records", "local.model_row"},
     # pure
-    {"models", "tokens"},
+    {"models", "tokens", "binding"},
     {
         "accounting",
         "clock",
@@ -48,7 +48,7 @@ LAYERS = [
     {"opening"},
     {"resume"},
     # edges
-    {"explain", "export", "serving", "lanes"},
+    {"explain", "export", "serving", "lanes", "watch"},
     {"execution"},
     {"api", "command"},
     {"cli"},

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.crash.victim import kill_survivors
+
 MODELS = ("glm-4-plus", "glm-4-air-250414", "glm-4-flash-250414")
-
-
-@pytest.fixture
-def long(request: pytest.FixtureRequest) -> bool:
-    """Whether the attacks run at full length."""
-    return bool(request.config.getoption("--long"))
 
 
 def write_requests(
@@ -28,3 +25,10 @@ def write_requests(
             row = {"custom_id": custom_id, "model": models[n % len(models)], "prompt": prompt}
             file.write(json.dumps(row | {"max_tokens": 40} | rest) + "\n")
     return ids
+
+
+@pytest.fixture(autouse=True)
+def no_survivors() -> Iterator[None]:
+    """A victim that a failed test left running is killed."""
+    yield
+    kill_survivors()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from signal import Signals
 
@@ -13,7 +14,7 @@ from tests.crash.conftest import write_requests
 from tests.crash.ledger import check_finished, read_ledger
 from tests.crash.service import Service, serving
 from tests.crash.tracing import needs_strace, spoiling
-from tests.crash.victim import Victim, run, start
+from tests.crash.victim import PART_ROWS, Victim, run, start
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
 every_signal = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
@@ -22,7 +23,9 @@ every_signal = pytest.mark.parametrize("number", CODES, ids=lambda number: numbe
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
     """Answers at once, but for what asks it to be slow."""
-    with serving("--latency", "0.01", "--slow", "1.5", "--mark", "[[slow]]=slow", "--mark", "[[hang]]=hang") as running:
+    with serving(
+        "--latency", "0.01", "--slow", "1.5", "--mark", "[[slow]]=slow", "--mark", "[[hang]]=hang"
+    ) as running:
         yield running
 
 
@@ -35,12 +38,17 @@ class Bench:
         self.service = service
         self.words = ["q.jsonl", "--endpoint", service.url, "--concurrency", "4", "-o", self.out]
 
-    def write(self, count: int, prompt: str = "", **rest: object) -> None:
-        words = {"prompt": prompt} if prompt else {}
-        self.ids = write_requests(self.here / "q.jsonl", count, **words, **rest)
+    def write(self, count: int, last: Sequence[str] = ()) -> None:
+        """A file of `count` rows, and one for each word of `last`."""
+        path = self.here / "q.jsonl"
+        self.ids = write_requests(path, count)
+        with path.open("a", encoding="utf-8") as file:
+            for n, word in enumerate(last):
+                row = {"model": "glm-4-plus", "prompt": f"{word} {n} {self.here}"}
+                file.write(json.dumps(row) + "\n")
 
-    def start(self, *words: str, tracer: list[str] | None = None) -> Victim:
-        return start(self.here, *self.words, *words, tracer=tracer or [])
+    def start(self, *words: str, tracer: Sequence[str] = ()) -> Victim:
+        return start(self.here, *self.words, *words, tracer=tracer)
 
     def wait_for_requests(self, victim: Victim, count: int) -> None:
         begun = self.service.stats.requests
@@ -92,34 +100,73 @@ def test_a_signal_lets_what_is_in_flight_finish(number: Signals, bench: Bench) -
     assert ended.err.endswith("run the same command again to go on\n")
 
 
-def test_what_a_signal_stopped_goes_on_to_the_end(bench: Bench) -> None:
+def test_what_signals_stopped_goes_on_to_the_end(bench: Bench) -> None:
     bench.write(400)
+    before = bench.service.stats
     for number in CODES:
         victim = bench.start()
         bench.wait_for_requests(victim, 20)
         victim.send(number)
         assert victim.wait().code == CODES[number]
-    before = bench.service.stats.answered
     bench.finish()
+    assert bench.service.stats.answered - before.answered == 400
 
 
 @every_signal
 def test_a_second_signal_breaks_off_and_keeps_what_arrived(number: Signals, bench: Bench) -> None:
-    bench.write(300)
-    with (bench.here / "q.jsonl").open("a", encoding="utf-8") as file:
-        for n in range(4):
-            file.write(f'{{"model": "glm-4-plus", "prompt": "[[hang]] {n} {bench.here}"}}\n')
+    bench.write(40, last=4 * ["[[hang]]"])
+    before = bench.service.stats.answered
     victim = bench.start()
-    before = bench.service.stats
-    bench.wait_for_requests(victim, 304)
+    victim.wait_until(
+        lambda: bench.service.stats.answered == before + 40 and bench.service.in_flight == 4
+    )
     victim.send(number)
-    victim.wait_until(lambda: False, 0.2) if False else None
+    victim.wait_until(lambda: "a second signal breaks it off" in victim.said)
     victim.send(number)
-    ended = victim.wait(10)
-    ledger = read_ledger(bench.out)
+    ended, ledger = victim.wait(10), read_ledger(bench.out)
     assert ended.code == CODES[number]
     assert ledger is not None
-    assert len(ledger.results) == 300
-    assert len(ledger.attempts) == 304
+    assert (len(ledger.results), len(ledger.attempts)) == (40, 44)
     assert ledger.tally.total().unknown_attempts == 4
     assert ledger.unrecorded_at_most == 0
+
+
+def test_the_drain_is_bounded(bench: Bench) -> None:
+    """What does not end in time is broken off, and is not counted a second time as in flight."""
+    bench.write(1, last=2 * ["[[hang]]"])
+    before = bench.service.stats.answered
+    victim = bench.start("--drain", "0.3")
+    victim.wait_until(
+        lambda: bench.service.stats.answered == before + 1 and bench.service.in_flight == 2
+    )
+    victim.send(signal.SIGTERM)
+    ended, ledger = victim.wait(10), read_ledger(bench.out)
+    assert ended.code == 143
+    assert ledger is not None
+    assert (len(ledger.results), len(ledger.attempts)) == (1, 3)
+    assert ledger.unrecorded_at_most == 0
+
+
+@needs_strace
+@every_signal
+def test_a_signal_within_a_seal_lets_it_end(number: Signals, bench: Bench) -> None:
+    bench.write(PART_ROWS)
+    unfinished = bench.out / "results/part-00000.arrow.tmp"
+    victim = bench.start(tracer=spoiling("fsync", [unfinished], "delay_exit=700000"))
+    victim.wait_until(lambda: unfinished.exists() and unfinished.stat().st_size > 0)
+    victim.send(number)
+    assert victim.wait().code == CODES[number]
+    check_finished(bench.out, bench.ids)
+
+
+def test_a_signal_that_its_starter_ignores_does_not_stop_a_run(bench: Bench) -> None:
+    """As `nohup` has it."""
+    bench.write(100)
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        victim = bench.start()
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
+    bench.wait_for_requests(victim, 10)
+    victim.send(signal.SIGHUP)
+    assert victim.wait().code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -27,6 +28,9 @@ sys.exit(main())
 """
 
 
+_started: list[subprocess.Popen[bytes]] = []
+
+
 class Ended(NamedTuple):
     """How a victim ended; the code is negative for a signal that it did not handle."""
 
@@ -49,6 +53,11 @@ class Victim:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def said(self) -> str:
+        """What is on stderr so far."""
+        return self._words.with_suffix(".err").read_text("utf-8")
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -80,9 +89,23 @@ def start(here: Path, *words: str | Path, tracer: Sequence[str] = (), **popen: A
     with said.with_suffix(".out").open("wb") as out, said.with_suffix(".err").open("wb") as err:
         streams = {"stdout": out, "stderr": err, "stdin": subprocess.DEVNULL, **popen}
         process = subprocess.Popen(command, cwd=here, env=ENVIRONMENT, **streams)
+    _started.append(process)
     return Victim(process, said)
 
 
 def run(here: Path, *words: str | Path, tracer: Sequence[str] = (), **popen: Any) -> Ended:
     """`start`, to its end."""
     return start(here, *words, tracer=tracer, **popen).wait()
+
+
+def kill_survivors() -> None:
+    """End every victim that still runs."""
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.wait()
+
+
+def command(*words: str | Path) -> str:
+    """`batchkit run` with `words`, for a shell."""
+    return shlex.join([sys.executable, "-c", _LAUNCH, "run", *map(str, words)])

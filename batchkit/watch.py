@@ -1,0 +1,91 @@
+"""The task that looks at a run a few times a second: what it does, and what holds it back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import anyio
+import msgspec
+
+from batchkit.binding import Binding, Bound, LaneLook, bound_of
+from batchkit.clock import SystemClock
+from batchkit.progress import Live, ModelLive, Pace, Progress
+from batchkit.purse import Purse
+from batchkit.recorder import Recorder
+from batchkit.scheduler import Lane
+
+_LOOK_EVERY_S = 0.25
+_SAVE_EVERY_S = 1.0
+
+
+class Watch:
+    """Shows a run's progress, and keeps it in the journal for `status` in another process."""
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        recorder: Recorder,
+        progress: Progress,
+        *,
+        purse: Purse | None,
+        clock: SystemClock,
+    ) -> None:
+        self.binding = Binding()
+        self._lanes = lanes
+        self._recorder = recorder
+        self._progress = progress
+        self._purse = purse
+        self._clock = clock
+        self._pace = Pace()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        saved_at = due_at = self._clock.now()
+        try:
+            while True:
+                now = self._clock.now()
+                self.binding.look(self._bound(lag_s=now - due_at))
+                live = self._look(now)
+                self._progress.show(now, self._recorder.tally, live)
+                if now - saved_at >= _SAVE_EVERY_S:
+                    saved_at = now
+                    await self._recorder.save({"live": msgspec.msgpack.encode(live)})
+                due_at = self._clock.now() + _LOOK_EVERY_S
+                await anyio.sleep(_LOOK_EVERY_S)
+        finally:
+            self._progress.finish(self._recorder.tally)
+
+    def _look(self, now: float) -> Live:
+        rows_per_s, tokens_per_s = self._pace.look(now, self._recorder.tally)
+        return Live(
+            pid=os.getpid(),
+            updated_at=self._clock.wall(),
+            models=[_model(lane) for lane in self._lanes],
+            rows_per_s=rows_per_s,
+            tokens_per_s=tokens_per_s,
+            bound_by=self.binding.now,
+        )
+
+    def _bound(self, *, lag_s: float) -> Bound | None:
+        return bound_of(
+            [_lane(lane) for lane in self._lanes],
+            lag_s=lag_s,
+            backlog=self._recorder.fill,
+            waits_for_money=self._purse is not None and self._purse.is_awaited,
+        )
+
+
+def _model(lane: Lane) -> ModelLive:
+    gate = lane.pool.gate
+    return ModelLive(lane.pool.model.name, gate.in_flight, gate.limit.slots, lane.pool.backing_off)
+
+
+def _lane(lane: Lane) -> LaneLook:
+    return LaneLook(
+        in_flight=lane.pool.gate.in_flight,
+        limit=lane.pool.gate.limit.slots,
+        backing_off=lane.pool.backing_off,
+        waiting_rows=len(lane.feed),
+        is_exhausted=lane.feed.is_exhausted,
+    )
