@@ -12,6 +12,7 @@ import pyarrow as pa
 from batchkit.endpoints import likely_dialect
 from batchkit.errors import UsageError
 from batchkit.folder import RunFolder
+from batchkit.job import PromptSection
 from batchkit.journal import Settled
 from batchkit.parts import Column, Layout, reserved_columns
 from batchkit.plan import Plan
@@ -22,7 +23,7 @@ from batchkit.schema import OutputSchema, Valid
 from batchkit.sources import Raw, Source, open_source
 from batchkit.sources.inference import KeepInference
 from batchkit.sources.keep import KeepColumn, dump_columns, load_columns, to_arrow
-from batchkit.spec import Format, PromptSection, Spec
+from batchkit.spec import Format, Spec
 from batchkit.structured import StructuredOutput
 from batchkit.template import Template
 

@@ -6,11 +6,9 @@ network; the job file, the model tables and the schema are the only files it ope
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import tomllib
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
@@ -19,18 +17,22 @@ from urllib.parse import urlsplit
 import msgspec
 
 from batchkit.errors import ErrorKind, UsageError
+from batchkit.job import (
+    REQUEST_SUFFIXES,
+    Job,
+    PromptSection,
+    job_for_requests,
+    read_amount,
+    read_job,
+    read_schema,
+)
 from batchkit.local.model_row import LOCAL_MODEL
-from batchkit.models import ModelTable, Positive, Tier, builtin_models, in_words, read_models
-from batchkit.wording import reason, shown
+from batchkit.models import ModelTable, Tier, builtin_models, read_models
 
 BIGMODEL = "https://open.bigmodel.cn/api/paas/v4"
 DEFAULT_TIMEOUT_S = 300.0  # a long answer that is not streamed can take minutes
-_BUDGET_DECIMALS = 12  # of the smallest unit that is counted
-_BUDGET_MOST = 10**12  # what a results column of money can hold
 DEFAULT_DRAIN_S = 30.0  # what requests in flight may take after a stop
 DEFAULT_MAX_ATTEMPTS = 8  # at 20 % faults, one row in 400,000 fails by chance
-REQUEST_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".arrow")
-
 
 _T = TypeVar("_T")
 
@@ -40,47 +42,6 @@ class Format(StrEnum):
 
     ARROW = "arrow"
     PARQUET = "parquet"
-
-
-class PromptSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Jinja2 templates over the columns of a row."""
-
-    user: str
-    system: str | None = None
-
-
-class OutputSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Answers as data: a JSON Schema, by path (relative to the job file) or inline."""
-
-    schema: str | dict[str, Any]
-    repair: int = 1  # extra tries in which the model is told what was wrong
-
-
-class LimitsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a run may use."""
-
-    budget: Decimal | None = None
-    concurrency: Positive | dict[str, Positive] | None = None
-    timeout: float | None = None  # seconds, one attempt
-    max_attempts: Positive | None = None
-
-
-class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A job file as it is written."""
-
-    input: str | None = None
-    id: str | None = None
-    keep: list[str] = []
-    model: str | None = None
-    tier: Tier | None = None
-    endpoint: str | None = None
-    dialect: str | None = None
-    api_key_env: str | None = None
-    prompt: PromptSection | None = None
-    params: dict[str, Any] = {}
-    output: OutputSection | None = None
-    limits: LimitsSection = LimitsSection()
-    models: dict[str, Any] = {}
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,7 +153,7 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
     """The spec at `path`, a request file or a job file, under `options`; raises `UsageError`."""
     path = Path(path)
     options = options or Options()
-    job = _read_job(path) if path.suffix == ".toml" else _job_for_requests(path)
+    job = read_job(path) if path.suffix == ".toml" else job_for_requests(path)
     place = str(path)
     table = effective_table(options.models, job.models, place)
     model = options.model or job.model
@@ -218,11 +179,11 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         api_key_env=options.api_key_env or job.api_key_env,
         prompt=job.prompt,
         params=job.params,
-        schema=_schema(path, job),
+        schema=read_schema(path, job),
         repair=_at_least(
             job.output.repair if job.output else 0, f"{place}: output.repair", least=0
         ),
-        budget=_amount(options.budget, "--budget")
+        budget=read_amount(options.budget, "--budget")
         if options.budget is not None
         else job.limits.budget,
         concurrency=concurrency,
@@ -289,97 +250,12 @@ def check_url(url: str, place: str) -> None:
         raise UsageError(f"{place}: expected bigmodel, local, sim or an http(s) URL, got {url!r}")
 
 
-def _job_for_requests(path: Path) -> Job:
-    if not path.name.endswith(REQUEST_SUFFIXES):
-        known = ", ".join((*REQUEST_SUFFIXES, ".toml"))
-        raise UsageError(f"{path}: not a spec; expected a file that ends in one of {known}")
-    return Job(input=path.name)
-
-
-def _read_job(path: Path) -> Job:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {_why(error)}") from error
-    try:
-        values = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from error
-    _check_keys(values, path)
-    models = values.pop("models", {})
-    budget = values.get("limits", {}).pop("budget", None)
-    try:
-        job = msgspec.convert(_floats(values), Job, strict=True)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{path}: {in_words(error)}") from error
-    if budget is not None:
-        amount = _amount(budget, f"{path}: limits.budget")
-        job = msgspec.structs.replace(
-            job, limits=msgspec.structs.replace(job.limits, budget=amount)
-        )
-    return msgspec.structs.replace(job, models=models)
-
-
-def _check_keys(values: Mapping[str, Any], path: Path) -> None:
-    sections: dict[str, type[msgspec.Struct] | None] = {
-        "": Job,
-        "prompt": PromptSection,
-        "output": OutputSection,
-        "limits": LimitsSection,
-        "models": None,  # its keys are names
-    }
-    for name, section in sections.items():
-        table = values.get(name, {}) if name else values
-        if not isinstance(table, Mapping):
-            raise UsageError(f"{path}: {name}: expected a table, got {shown(table)}")
-        known = section.__struct_fields__ if section is not None else tuple(table)
-        for key in table:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-                raise UsageError(
-                    f"{path}: unknown key {f'{name}.{key}' if name else key!r}; {hint}"
-                )
-
-
-def _floats(value: Any) -> Any:
-    """Decimals as floats: parameters travel as JSON numbers."""
-    if isinstance(value, dict):
-        return {k: _floats(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_floats(v) for v in value]
-    return float(value) if isinstance(value, Decimal) else value
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "not UTF-8"
-    return reason(error.strerror if isinstance(error, OSError) else error)
-
-
 def _input(path: Path, job: Job, options: Options) -> Path:
     if options.input is not None:
         return Path(options.input)
     if job.input is None:
         raise UsageError(f"{path}: input is missing; name the data file here or with --input")
     return path.parent / job.input
-
-
-def _schema(path: Path, job: Job) -> dict[str, Any] | None:
-    if job.output is None:
-        return None
-    if isinstance(job.output.schema, dict):
-        return job.output.schema
-    file = path.parent / job.output.schema
-    try:
-        schema = msgspec.json.decode(file.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
-        raise UsageError(
-            f"{path}: output.schema: {file} cannot be read as JSON: {_why(error)}"
-        ) from error
-    if not isinstance(schema, dict):
-        raise UsageError(f"{file}: expected a JSON Schema object, got {type(schema).__name__}")
-    return schema
 
 
 def _concurrency(
@@ -400,18 +276,6 @@ def _said(flag: _T | None, name: str, key: _T | None, place: str) -> tuple[_T, s
     if flag is not None:
         return flag, name
     return None if key is None else (key, place)
-
-
-def _amount(value: Any, place: str) -> Decimal:
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if isinstance(value, bool) or not amount.is_finite() or not 0 <= amount <= _BUDGET_MOST:
-        raise UsageError(f"{place}: expected a decimal amount, got {shown(value)}")
-    if amount != round(amount, _BUDGET_DECIMALS):
-        raise UsageError(f"{place}: {amount:f} has more than {_BUDGET_DECIMALS} decimals")
-    return amount
 
 
 def _positive(value: float, place: str) -> float:

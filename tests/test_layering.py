@@ -33,7 +33,8 @@ LAYERS = [
         "retry",
         "template",
     },
-    {"tally", "schema", "spec"},
+    {"tally", "schema", "job"},
+    {"spec"},
     {"plan", "summary", "table", "adaptive"},
     # one I/O each
     {"folder", "journal", "log", "session", "sources", "providers", "progress"},

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from batchkit.job import PromptSection
 from batchkit.models import Price, Tier, builtin_models
 from batchkit.spec import (
     DEFAULT_MAX_ATTEMPTS,
     DEFAULT_TIMEOUT_S,
     Format,
     Options,
-    PromptSection,
     Spec,
     effective_table,
     load_spec,
