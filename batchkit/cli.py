@@ -225,6 +225,9 @@ def _add_models(commands: Any) -> None:
         "--models", metavar="FILE", type=Path, help="a TOML file that adds to the table"
     )
     parser.add_argument("--json", action="store_true", help="as one JSON object")
+    parser.add_argument(
+        "--forget", action="store_true", help="forget what was learned of accounts' limits"
+    )
     parser.set_defaults(command=_models)
 
 
@@ -269,9 +272,14 @@ def _export(namespace: argparse.Namespace) -> int:
 
 
 def _models(namespace: argparse.Namespace) -> int:
+    from batchkit.learned import LearnedLimits, state_folder  # noqa: PLC0415
     from batchkit.spec import effective_table  # noqa: PLC0415
-    from batchkit.table import as_text  # noqa: PLC0415
+    from batchkit.table import as_text, learned_text  # noqa: PLC0415
 
+    learned = LearnedLimits(state_folder(os.environ))
+    if namespace.forget:
+        print(f"{learned.forget()} learned limits forgotten")
+        return 0
     table = effective_table(namespace.models)
     if namespace.json:
         import msgspec  # noqa: PLC0415
@@ -279,6 +287,8 @@ def _models(namespace: argparse.Namespace) -> int:
         sys.stdout.buffer.write(msgspec.json.encode(dict(table)) + b"\n")
     else:
         print(as_text(table))
+        if known := learned.all():
+            print(f"\n{learned_text(known)}")
     return 0
 
 

@@ -20,7 +20,8 @@ from batchkit.errors import StoppedError
 from batchkit.folder import RunFolder, write_json
 from batchkit.inputs import Input, open_input
 from batchkit.journal import FORMAT, Journal, SealedPart
-from batchkit.lanes import Shared, build_lane, open_purse, slots_that_fit
+from batchkit.lanes import Shared, build_lane, open_purse, remember, slots_that_fit
+from batchkit.learned import LearnedLimits, state_folder
 from batchkit.log import EventLog
 from batchkit.opening import OpenRun
 from batchkit.parts import seal
@@ -138,6 +139,7 @@ class Execution:
         except WriteError as error:
             raise StoppedError(disk_trouble(error)) from error
         clock = SystemClock()
+        learned = LearnedLimits(state_folder(os.environ))
         self._stopper = stopper = Stopper()
         recorder = self._recorder(stopper, session.backlog)
         transport = AiohttpTransport(
@@ -154,6 +156,7 @@ class Execution:
                 purse=open_purse(self.spec, self.opened),
                 rng=Random(),  # noqa: S311  # jitter, not secrets
                 reader=self._reader,
+                learned=learned,
             )
             lanes = [
                 build_lane(name, slot, self.endpoints[name], shared) for name, slot in slots.items()
@@ -169,11 +172,18 @@ class Execution:
                 group.start_soon(watch.run, name="watch")
                 await self._scheduler.run()
                 group.cancel_scope.cancel()
+            self._remember(lanes, learned, now=clock.wall())
         finally:
             await transport.aclose()
             for reader in self._readers:
                 reader.close()
         return self._end(recorder, stopper, lanes)
+
+    def _remember(self, lanes: list[Lane], learned: LearnedLimits, *, now: float) -> None:
+        if self.spec.endpoint in {"sim", "local"}:
+            return  # whose addresses come and go
+        for lane in lanes:
+            remember(lane, self.endpoints[lane.pool.model.name], learned, now=now)
 
     def _log_failure(self, result: Result) -> None:
         if result.status == "failed":

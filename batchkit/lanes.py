@@ -8,6 +8,7 @@ from random import Random
 import msgspec
 
 from batchkit.accounting import Rates, from_decimal
+from batchkit.adaptive import AdaptiveLimit
 from batchkit.clock import SystemClock
 from batchkit.endpoints import Endpoint
 from batchkit.errors import UsageError
@@ -15,7 +16,8 @@ from batchkit.feed import Feed
 from batchkit.feeder import Feeder
 from batchkit.inputs import Input
 from batchkit.journal import Journal
-from batchkit.limits import FixedLimit, Gate
+from batchkit.learned import LearnedLimits, key_fingerprint
+from batchkit.limits import START_S, Gate
 from batchkit.models import Model
 from batchkit.opening import OpenRun
 from batchkit.pool import Fed, Pool, attempt_bound
@@ -75,6 +77,7 @@ class Shared(msgspec.Struct, frozen=True):
     purse: Purse | None
     rng: Random
     reader: Callable[[], Journal]
+    learned: LearnedLimits
 
 
 def build_lane(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> Lane:
@@ -94,7 +97,12 @@ def build_lane(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> Lan
             api_key=endpoint.key,
             wall=shared.clock.wall,
         ),
-        gate=Gate(FixedLimit(slots), clock=shared.clock.now),
+        gate=Gate(
+            AdaptiveLimit(slots, start=_start(name, slots, endpoint, shared)),
+            clock=shared.clock.now,
+            start_s=START_S,
+            rng=shared.rng,
+        ),
         feed=feed,
         recorder=shared.recorder,
         stopper=stopper,
@@ -128,6 +136,21 @@ def _feeder(name: str, chunk: int, shared: Shared) -> Feeder:
         chunk_rows=chunk,
         bound=lambda request: attempt_bound(request, model, rates),
     )
+
+
+def _start(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> int | None:
+    """Where the limit starts: at what an earlier run has learned of this account, if one has."""
+    key = key_fingerprint(endpoint.key)
+    known = shared.learned.start(endpoint.url, key, name, now=shared.clock.wall())
+    return None if known is None else min(known, slots)
+
+
+def remember(lane: Lane, endpoint: Endpoint, learned: LearnedLimits, *, now: float) -> None:
+    """Keep what a lane has learned of the account, if it was refused anything."""
+    limit = lane.pool.gate.limit
+    if isinstance(limit, AdaptiveLimit) and limit.learned < limit.ceiling:
+        key = key_fingerprint(endpoint.key)
+        learned.learn(endpoint.url, key, lane.pool.model.name, limit.learned, now=now)
 
 
 def _quota(model: Model) -> Quota | None:

@@ -30,7 +30,7 @@ from batchkit.tally import Tally, decode_tally, encode_tally
 PART_ROWS = 10_000  # rows of a part; with 1.5 KB answers a part is a few megabytes
 _FAULT_GROUP = 1000  # bad rows of one commit
 _ROOM_PER_ROW = 4096  # bytes; a row stands in the journal and, while it is sealed, in its part too
-_ROOM_AT_LEAST = 1 << 20
+_ROOM_AT_LEAST = 16 << 20  # SQLite's log is 8 MiB before it is reused, and a reader holds that up
 
 Report = Callable[[int], None]
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
+from batchkit.learned import CHINA, Learned
 from batchkit.models import Model, ModelTable, Tier
 
 _HEAD = (
@@ -20,10 +24,26 @@ _HEAD = (
 )
 
 
+_LEARNED_HEAD = ("learned", "slots", "hour", "day", "key", "endpoint")
+
+
 def as_text(table: ModelTable) -> str:
     """One line a model: tokens, requests in flight per tier, prices per million tokens."""
-    rows = [_HEAD, *(_cells(model) for model in table.values())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    return _aligned([_HEAD, *(_cells(model) for model in table.values())])
+
+
+def learned_text(learned: Sequence[Learned]) -> str:
+    """What was learned of accounts' limits, a line each."""
+    return _aligned([_LEARNED_HEAD, *(_learned_cells(one) for one in learned)])
+
+
+def _learned_cells(one: Learned) -> tuple[str, ...]:
+    day = datetime.fromtimestamp(one.at, CHINA).strftime("%Y-%m-%d")
+    return one.model, f"{one.slots:,}", f"{one.hour}:00", day, one.key[:8], one.endpoint
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if column == 0 else cell.rjust(width)

@@ -102,9 +102,11 @@ def rows_removed(recorded: Recorded) -> None:
 @pytest.mark.parametrize(
     ("story", "share"),
     [
-        pytest.param(story, share, marks=[pytest.mark.long] if share == 1 else [])
-        for share in (0.04, 1)
-        for story in (stopped_and_finished, failed_rows_asked_again, rows_removed)
+        (rows_removed, 0.05),
+        *(
+            pytest.param(story, 1, marks=pytest.mark.long)
+            for story in (stopped_and_finished, failed_rows_asked_again, rows_removed)
+        ),
     ],
 )
 @pytest.mark.timeout(600)

@@ -17,7 +17,12 @@ from tests.crash.tracing import needs_strace, spoiling
 from tests.crash.victim import PART_ROWS, Victim, run, start
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
-every_signal = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+
+
+def every_signal(first: Signals) -> pytest.MarkDecorator:
+    """All signals at full length, else `first`."""
+    rest = [pytest.param(number, marks=pytest.mark.long) for number in CODES if number != first]
+    return pytest.mark.parametrize("number", [first, *rest], ids=lambda number: number.name)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +71,7 @@ def bench(tmp_path: Path, service: Service) -> Bench:
     return Bench(tmp_path, service)
 
 
-@every_signal
+@every_signal(signal.SIGHUP)
 def test_a_signal_while_planning_leaves_nothing_behind(number: Signals, bench: Bench) -> None:
     bench.write(60_000)
     victim = bench.start()
@@ -82,7 +87,7 @@ def test_a_signal_while_planning_leaves_nothing_behind(number: Signals, bench: B
     assert bench.service.in_flight == 0
 
 
-@every_signal
+@every_signal(signal.SIGTERM)
 def test_a_signal_lets_what_is_in_flight_finish(number: Signals, bench: Bench) -> None:
     bench.write(2_000)
     victim = bench.start()
@@ -112,7 +117,7 @@ def test_what_signals_stopped_goes_on_to_the_end(bench: Bench) -> None:
     assert bench.service.stats.answered - before.answered == 400
 
 
-@every_signal
+@every_signal(signal.SIGINT)
 def test_a_second_signal_breaks_off_and_keeps_what_arrived(number: Signals, bench: Bench) -> None:
     bench.write(40, last=4 * ["[[hang]]"])
     before = bench.service.stats.answered
@@ -148,7 +153,7 @@ def test_the_drain_is_bounded(bench: Bench) -> None:
 
 
 @needs_strace
-@every_signal
+@every_signal(signal.SIGTERM)
 def test_a_signal_within_a_seal_lets_it_end(number: Signals, bench: Bench) -> None:
     bench.write(PART_ROWS)
     unfinished = bench.out / "results/part-00000.arrow.tmp"

@@ -34,6 +34,7 @@ Simulate = Callable[..., Running]
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory and an environment without keys."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ".state"))
     for name in KEYS:
         monkeypatch.delenv(name, raising=False)
     return tmp_path

@@ -1,0 +1,99 @@
+"""What was learned of an account's limits, kept in the user's state folder for the next run.
+
+The service publishes no account's limit and no answer tells it, so it is worth remembering: per
+endpoint, key (a fingerprint of it) and model, for each hour of the day in China, since limits
+shrink on weekday afternoons there (docs.bigmodel.cn, rate-limit).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+CHINA = timezone(timedelta(hours=8))
+STALE_S = 30 * 86_400.0  # an account's level may have changed
+_BUSY_S = 5.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS learned (
+    endpoint TEXT, key TEXT, model TEXT, hour INTEGER, slots INTEGER NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (endpoint, key, model, hour)
+) WITHOUT ROWID
+"""
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """How many requests of a model an account let in."""
+
+    endpoint: str
+    key: str  # a fingerprint
+    model: str
+    hour: int  # of the day, in China
+    slots: int
+    at: float  # seconds since the epoch
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """`$XDG_STATE_HOME/batchkit`, by default `~/.local/state/batchkit` (XDG Base Directory)."""
+    home = environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local/state") / "batchkit"
+
+
+def key_fingerprint(key: str | None) -> str:
+    """What a key can be known by again, without being told."""
+    digest = hashlib.blake2b((key or "").encode(), digest_size=8, person=b"batchkit key")
+    return digest.hexdigest()
+
+
+class LearnedLimits:
+    """The state file. One that cannot be used never stops a run: then nothing was learned."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "limits.db"
+
+    def start(self, endpoint: str, key: str, model: str, *, now: float) -> int | None:
+        """Where to start: what was learned at this hour, else what was learned last."""
+        found = [one for one in self.all() if (one.endpoint, one.key) == (endpoint, key)]
+        fresh = [one for one in found if one.model == model and now - one.at < STALE_S]
+        if not fresh:
+            return None
+        same_hour = [one for one in fresh if one.hour == _hour(now)]
+        return max(same_hour or fresh, key=lambda one: one.at).slots
+
+    def learn(self, endpoint: str, key: str, model: str, slots: int, *, now: float) -> None:
+        """Remember that `slots` were let in."""
+        values = (endpoint, key, model, _hour(now), slots, now)
+        self._execute("INSERT OR REPLACE INTO learned VALUES (?, ?, ?, ?, ?, ?)", *values)
+
+    def all(self) -> list[Learned]:
+        """Everything that was learned, the latest first."""
+        rows = self._execute("SELECT * FROM learned ORDER BY at DESC")
+        return [msgspec.convert(row, Learned, strict=False) for row in map(_named, rows)]
+
+    def forget(self) -> int:
+        """Forget everything; how many entries that were."""
+        return len(self._execute("DELETE FROM learned RETURNING slots"))
+
+    def _execute(self, statement: str, *values: str | float) -> list[tuple[Any, ...]]:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self._path, timeout=_BUSY_S)) as db, db:
+                db.execute(_SCHEMA)
+                return db.execute(statement, values).fetchall()
+        except (OSError, sqlite3.Error):
+            return []
+
+
+def _named(row: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(Learned.__struct_fields__, row, strict=True))
+
+
+def _hour(now: float) -> int:
+    return datetime.fromtimestamp(now, CHINA).hour
