@@ -46,7 +46,7 @@ class AdaptiveLimit:
         self.ceiling = ceiling
         self._limit = float(min(ceiling, start or ceiling))
         self._known = self._limit  # the wall, or what went past it since
-        self._wall = 0.0 if start is None else self._limit  # 0: nobody was refused yet
+        self._wall = self._limit
         self._rest = _SHORTEST_REST  # round trips
         self._resting = self._rest_answers()  # answers to come before going past the wall
         self._step = 1.0  # slots per round trip, past the wall
@@ -93,7 +93,7 @@ class AdaptiveLimit:
         if started_at <= self._cut_at:
             self._move_wall(self._wall - 1)
             self._cut_to(self._wall)
-        elif self.slots > self._wall > 0:
+        elif self.slots > self._wall:
             self._cut_at = now
             self._rest = min(_LONGEST_REST, 2 * self._rest)
             self._move_wall(max(let_in, _AT_WALL * self._wall))
@@ -103,7 +103,7 @@ class AdaptiveLimit:
             self._rest = _SHORTEST_REST
             self._move_wall(let_in)
             self._cut_to(let_in)
-        elif self._wall > 0 and min(self._limit, in_flight) >= _AT_WALL * self._wall:
+        elif self._limit >= _AT_WALL * self._wall and in_flight >= _BINDING * self.slots:
             self._cut_at = now
             self._known = self._wall = max(1.0, self._wall - _DOUBT * (self._wall - let_in))
             self._cut_to(let_in)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from datetime import timedelta, timezone
 
-import anyio
+CHINA = timezone(timedelta(hours=8))  # the provider's time: caps and limits go by it
 
 
 class SystemClock:
@@ -30,15 +32,16 @@ class SystemClock:
 class LoopClock:
     """The running loop's clock, for loops whose time is not the world's."""
 
-    __slots__ = ("_offset",)
+    __slots__ = ("_loop", "_offset")
 
     def __init__(self) -> None:
-        self._offset = time.time() - anyio.current_time()
+        self._loop = asyncio.get_running_loop()
+        self._offset = time.time() - self._loop.time()
 
     def now(self) -> float:
         """Seconds of the loop."""
-        return anyio.current_time()
+        return self._loop.time()
 
     def wall(self) -> float:
         """Seconds since the epoch, as the loop counts them."""
-        return self._offset + anyio.current_time()
+        return self._offset + self._loop.time()

@@ -11,13 +11,14 @@ import hashlib
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-CHINA = timezone(timedelta(hours=8))
+from batchkit.clock import CHINA
+
 STALE_S = 30 * 86_400.0  # an account's level may have changed
 _BUSY_S = 5.0
 

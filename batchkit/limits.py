@@ -98,16 +98,8 @@ class Room:
         """Give a slot back; `jitter` in [0, 1) spreads the times at which shut slots open again."""
         shut_s = self.limit.on_end(signal, started_at=started_at, now=now, in_flight=self.in_flight)
         self.give_back()
-        if shut_s is None:
-            return
-        opens_at = started_at + shut_s * (0.5 + jitter)
-        if opens_at > now:
+        if shut_s is not None and (opens_at := started_at + shut_s * (0.5 + jitter)) > now:
             heappush(self._shut, opens_at)
-        if self._pace is not None and self._began is not None:
-            if self.in_flight >= self.limit.slots:
-                self._pace = None
-            else:
-                self._began = max(self._began, opens_at - self.in_flight / self._pace)
 
     def give_back(self) -> None:
         """Give back a slot in which nothing was sent."""

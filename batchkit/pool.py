@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from random import Random
 from typing import Protocol
@@ -19,6 +20,8 @@ import tenacity
 
 from batchkit import errors
 from batchkit.accounting import Rates, to_text
+from batchkit.breaker import WINDOW, Breaker
+from batchkit.clock import CHINA
 from batchkit.errors import Again, Billing, ErrorKind, Signal, Stops
 from batchkit.feed import Feed
 from batchkit.journal import Settled
@@ -136,6 +139,7 @@ class Pool:
         self._clock = clock
         self._rng = rng
         self._rates = Rates.of(model.price)
+        self._breaker = Breaker()
         self._surplus = 0
         self._last_good = clock.now()
         self._spawn: Callable[[], None] = lambda: None
@@ -315,7 +319,7 @@ class Pool:
         if stops is Stops.UNIFORM:
             stops = Stops.ROW if self.answered else Stops.MODEL
         if stops is Stops.ROW:
-            self._recorder.put(Settled(self._failed(life, failure), life.last))
+            self._put(Settled(self._failed(life, failure), life.last))
             return
         assert life.last is not None
         self._recorder.put(life.last)
@@ -340,7 +344,14 @@ class Pool:
             life.last.error_kind = result.error_kind
         result.output = answered.output
         result.tool_calls = completion.tool_calls
-        self._recorder.put(Settled(result, life.last))
+        self._put(Settled(result, life.last))
+
+    def _put(self, settled: Settled) -> None:
+        self._recorder.put(settled)
+        kind = self._breaker.settle(settled.result.error_kind)
+        if kind is not None and not self._stopper.is_stopping:
+            self._stopper.stop(StopReason(Cause.FAILURES, hopeless(self.model.name, kind)))
+            self._end()
 
     def _failed(self, life: Life, failure: Failure) -> Result:
         result = self._result(life, failure)
@@ -400,10 +411,21 @@ def _over_budget(purse: Purse) -> str:
     )
 
 
+def hopeless(model: str, kind: ErrorKind) -> str:
+    """What is said when nearly every row fails."""
+    return (
+        f"{model}: nearly all of the last {WINDOW} rows failed, {kind}; "
+        "see error_message in the results, mend the cause and run again with --retry-failed"
+    )
+
+
 def stop_message(model: str, failure: Failure, key_env: str) -> str:
     """`glm-4-plus: 429/1113 the account is in arrears; recharge and run again`."""
     verdict = failure.verdict
     where = "/".join(str(part) for part in (failure.http_status, failure.code) if part is not None)
     fault = verdict.words or failure.message
     remedy = verdict.remedy.replace("{key}", key_env) or "run again later"
+    if failure.resets_at is not None:
+        reset = datetime.fromtimestamp(failure.resets_at, CHINA).strftime("%Y-%m-%d %H:%M")
+        fault = f"{fault} until {reset} China time"
     return f"{model}: {where} {fault}; {remedy}" if where else f"{model}: {fault}; {remedy}"

@@ -13,6 +13,7 @@ class Cause(StrEnum):
 
     FATAL = "fatal"  # the provider will answer nothing more
     BUDGET = "budget"
+    FAILURES = "failures"  # nearly every row failed for the same reason
     DISK = "disk"
     SIGNAL = "signal"
 

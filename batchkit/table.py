@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from batchkit.learned import CHINA, Learned
+from batchkit.clock import CHINA
+from batchkit.learned import Learned
 from batchkit.models import Model, ModelTable, Tier
 
 _HEAD = (

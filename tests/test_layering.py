@@ -23,6 +23,7 @@ LAYERS = [
     {"models", "tokens", "binding"},
     {
         "accounting",
+        "breaker",
         "clock",
         "stopping",
         "rows",

@@ -9,12 +9,13 @@ in it is read, as data.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
 
+from batchkit.clock import CHINA
 from batchkit.errors import (
     BAD_RESPONSE,
     BY_CODE,
@@ -30,7 +31,7 @@ from batchkit.records import Failure
 
 LONGEST_WAIT_S = 3600.0  # a service's word is believed up to an hour
 
-_SHANGHAI = timezone(timedelta(hours=8))  # without summer time since 1991
+
 _DAILY_CAP = "1304"  # ends at midnight; its message has no date
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}", re.ASCII)
@@ -113,14 +114,12 @@ def _resets_at(verdict: Verdict, code: str | None, message: str, now: float) -> 
         return None
     for text in _MOMENT.findall(message):
         try:
-            return datetime.fromisoformat(text).replace(tzinfo=_SHANGHAI).timestamp()
+            return datetime.fromisoformat(text).replace(tzinfo=CHINA).timestamp()
         except ValueError:  # such as the 31st of February
             continue
     if code != _DAILY_CAP:
         return None
-    today = datetime.fromtimestamp(now, _SHANGHAI).replace(
-        hour=0, minute=0, second=0, microsecond=0
-    )
+    today = datetime.fromtimestamp(now, CHINA).replace(hour=0, minute=0, second=0, microsecond=0)
     return (today + timedelta(days=1)).timestamp()
 
 

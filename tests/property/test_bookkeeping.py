@@ -110,15 +110,27 @@ class Books(RuleBasedStateMachine):
 
     # -- what a run does ---------------------------------------------------------------------------
 
-    @rule(data=st.data(), billing=st.sampled_from(Billing), settles=st.booleans(), ok=st.booleans())
-    def attempt(self, data: st.DataObject, billing: Billing, *, settles: bool, ok: bool) -> None:
+    @rule(data=st.data(), billing=st.sampled_from(Billing))
+    def attempt(self, data: st.DataObject, billing: Billing) -> None:
+        """An attempt ends that settles nothing."""
         row = data.draw(st.integers(0, len(self.rows) - 1))
         kept = self.kept(row)
-        if kept.settled is not None:
-            return
+        if kept.settled is None:
+            kept.attempts.append(self.new_attempt(row, billing))
+            self.pending.append(kept.attempts[-1])
+
+    @rule(data=st.data(), count=st.integers(1, 2 * PART_ROWS), fails=st.integers(0, 3))
+    def settle(self, data: st.DataObject, count: int, fails: int) -> None:
+        """Some rows in a line settle, one of them perhaps as failed."""
+        first = data.draw(st.integers(0, len(self.rows) - 1))
+        for row in range(first, min(first + count, len(self.rows))):
+            if self.kept(row).settled is None:
+                self.settle_row(row, ok=row - first != fails)
+
+    def new_attempt(self, row: int, billing: Billing) -> Attempt:
         custom_id = self.rows[row][0]
-        number = len(kept.attempts) + 1
-        attempt = new_attempt(
+        number = len(self.kept(row).attempts) + 1
+        return new_attempt(
             row,
             custom_id=custom_id,
             attempt=number,
@@ -129,10 +141,10 @@ class Books(RuleBasedStateMachine):
             cost=number if billing is Billing.BILLED else 0,
             bound=7 if billing is Billing.UNKNOWN else 0,
         )
-        kept.attempts.append(attempt)
-        if not settles:
-            self.pending.append(attempt)
-            return
+
+    def settle_row(self, row: int, *, ok: bool) -> None:
+        kept, custom_id = self.kept(row), self.rows[row][0]
+        kept.attempts.append(self.new_attempt(row, Billing.BILLED))
         result = new_result(
             row,
             custom_id=custom_id,
@@ -140,11 +152,11 @@ class Books(RuleBasedStateMachine):
             status="ok" if ok else "failed",
             error_kind=None if ok else ErrorKind.TIMEOUT,
             content=f"answer to {self.rows[row]}",
-            attempts=number,
+            attempts=len(kept.attempts),
             cost=sum(one.cost for one in kept.attempts),
-            finished_at=NOON + number,
+            finished_at=NOON + len(kept.attempts),
         )
-        kept.settled = Settled(result, attempt)
+        kept.settled = Settled(result, kept.attempts[-1])
         self.pending.append(kept.settled)
 
     @rule()

@@ -216,6 +216,29 @@ async def test_arrears_stop_the_run_and_settle_nothing() -> None:
     assert [a.error_code for a in bench.memory.attempts if a.custom_id == "r4"] == ["1113"]
 
 
+async def test_a_usage_cap_tells_when_it_ends() -> None:
+    bench = Bench(Scripted({"a": [failed("1308", resets_at=1_795_060_800.0)]}))
+    await bench.run(["a"])
+    assert bench.run_stopper.reason is not None
+    assert bench.run_stopper.reason.message == (
+        "m: 429/1308 the usage cap is reached until 2026-11-19 12:00 China time; "
+        "run again when it has been reset"
+    )
+    assert bench.run_stopper.reason.resets_at == 1_795_060_800.0
+
+
+async def test_a_job_in_which_every_row_fails_is_stopped() -> None:
+    ids = [f"r{n}" for n in range(900)]
+    bench = Bench(Scripted({i: [failed("1301", 400)] for i in ids}))
+    await bench.run(ids)
+    assert 100 <= len(bench.memory.settled) <= 104
+    assert bench.stopper.reason is not None
+    assert bench.stopper.reason.cause is Cause.FAILURES
+    assert (
+        "nearly all of the last 100 rows failed, content_filtered" in bench.stopper.reason.message
+    )
+
+
 async def test_a_refused_key_names_the_variable() -> None:
     bench = Bench(Scripted({"a": [failed("1002", 401)]}))
     await bench.run(["a"])
