@@ -8,7 +8,8 @@ trip is as many answers as there are slots. The rules:
    that, once per round trip: what was sent before the last cut does not cut again, but was not let
    in either, so it takes one off the wall.
 2. A refusal counts where one is expected, at the wall or past it, or where refusals are many. A few
-   elsewhere are chance, and cutting would not end them.
+   elsewhere are chance, and cutting would not end them. Until one counts, the wall is what we were
+   told.
 3. Only answers that come while the limit is what holds us back let it grow: by half of what lacks
    to the wall per round trip, then not at all for a while, then past it by 1, 2, 4, … slots per
    round trip. The while is doubled each time this ends in a refusal.
@@ -27,7 +28,7 @@ _KEPT = 0.9  # of what was let in, after a cut
 _AT_WALL = 0.95  # share of the wall from which on a refusal is expected
 _MANY = 0.2  # share of refusals, above which they are no chance; …
 _MANY_OF = 32.0  # … an average over about so many
-_DOUBT = 0.1  # a refusal a little below the wall moves it by this share of the distance
+_DOUBT = 0.03  # a refusal a little below the wall moves it by this share of the distance
 _BINDING = 0.8  # share of the limit from which on it is what holds us back
 _STRAIN = 0.05  # slots per failure of the platform's: a round trip of nothing else takes 5 %
 _SHORTEST_REST, _LONGEST_REST = 2.0, 10.0  # round trips at the wall before going past it

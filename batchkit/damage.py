@@ -65,11 +65,17 @@ def _foreign(
         for path in sorted(parent.iterdir()) if parent.is_dir() else ():
             if path.name.endswith(".tmp") or path.name.startswith("."):
                 continue
-            named = _PART_NAME.fullmatch(path.name)
-            if named is None or not _may_be_ours(int(named[1]), journal, known, part_rows):
+            number = part_number(path.name)
+            if number is None or not _may_be_ours(number, journal, known, part_rows):
                 yield Damage(str(path), "is not of this run; move it away", path=path)
 
 
 def _may_be_ours(part: int, journal: Journal, known: set[int], part_rows: int) -> bool:
     """A part whose rows all stand in the journal got its name right before a kill."""
     return part in known or journal.count_settled(part * part_rows, (part + 1) * part_rows) > 0
+
+
+def part_number(name: str) -> int | None:
+    """The part that a file of this name holds."""
+    named = _PART_NAME.fullmatch(name)
+    return None if named is None else int(named[1])

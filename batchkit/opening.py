@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from batchkit.damage import part_number
 from batchkit.errors import ErrorKind, UsageError
 from batchkit.folder import RunFolder
 from batchkit.inputs import Input
@@ -164,15 +165,13 @@ def invalid_row(fault: Fault, spec: Spec) -> Settled:
     return Settled(result, None)
 
 
-def take_up(folder: RunFolder, journal: Journal, plan: Plan) -> OpenRun:
+def take_up(journal: Journal, plan: Plan) -> OpenRun:
     """The state in which the run was left."""
     settled = SettledRows(plan.rows, plan.part_rows)
     for part in journal.parts():
         settled.add_part(part.part)
     completed = (settled.add(row) for row in journal.settled_rows())
     unsealed = [number for number in completed if number is not None]
-    _remove_unfinished(folder)
-    _remove_gone(folder, journal, settled.parts)
     tally = read_tally(journal)
     if settled.count != tally.settled:
         raise DamagedError(
@@ -219,16 +218,24 @@ def _prior(journal: Journal) -> dict[int, Prior]:
     return prior
 
 
-def _remove_unfinished(folder: RunFolder) -> None:
+def clear_remains(folder: RunFolder, journal: Journal, plan: Plan) -> None:
+    """Remove what a kill left of parts: unfinished, not recorded, or past a shortened input.
+
+    The rows of a part that was not recorded stand in the journal: it will be sealed again.
+    """
+    sealed = {part.part for part in journal.parts()}
+    reopened = set(journal.reopened_parts())
     for parent in (folder.results, folder.attempts):
-        for path in parent.glob("*.tmp"):
-            path.unlink()
+        for path in parent.glob("part-*"):
+            number = part_number(path.name.removesuffix(".tmp"))
+            if number is None or (number in sealed and path.suffix != ".tmp"):
+                continue
+            rows = range(number * plan.part_rows, min((number + 1) * plan.part_rows, plan.rows))
+            is_gone = number in reopened and not rows
+            is_unrecorded = number not in reopened and _has_all(journal, rows)
+            if path.suffix == ".tmp" or is_gone or is_unrecorded:
+                path.unlink()
 
 
-def _remove_gone(folder: RunFolder, journal: Journal, parts: int) -> None:
-    """Remove parts past the end of a shortened input: a kill may have come before that."""
-    for number in journal.reopened_parts():
-        if number >= parts:
-            for parent in (folder.results, folder.attempts):
-                for path in parent.glob(f"part-{number:05}.*"):
-                    path.unlink()
+def _has_all(journal: Journal, rows: range) -> bool:
+    return len(rows) > 0 and journal.count_settled(rows.start, rows.stop) == len(rows)

@@ -16,6 +16,7 @@ from batchkit.opening import (
     OpenRun,
     Report,
     check_room,
+    clear_remains,
     encode_plan,
     invalid_row,
     new_plan,
@@ -58,11 +59,12 @@ class Resumption:
             if plan is None:
                 plan = new_plan(journal, self._given, self._report)
             else:
+                clear_remains(self._folder, journal, plan)
                 plan = self._updated(journal, plan)
                 self._check(journal, plan)
                 if self._given.spec.retry_failed is not None:
                     self._reopen_failed(journal, plan, self._given.spec.retry_failed)
-            opened = take_up(self._folder, journal, plan)
+            opened = take_up(journal, plan)
             check_room(self._folder, plan.rows - opened.settled.count, plan.part_rows)
         except BaseException:
             journal.close()

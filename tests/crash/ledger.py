@@ -16,7 +16,7 @@ from batchkit.damage import find_damage
 from batchkit.errors import Billing
 from batchkit.folder import RunFolder
 from batchkit.journal import Journal, Settled
-from batchkit.opening import decode_plan, take_up
+from batchkit.opening import clear_remains, decode_plan, take_up
 from batchkit.parts import Layout
 from batchkit.records import Attempt, Result
 from batchkit.session import InFlightAtKill
@@ -67,13 +67,14 @@ def take_ledger(out: Path) -> Ledger | None:
             return None
         plan = decode_plan(blob)
         assert find_damage(folder, journal, plan) == []
+        clear_remains(folder, journal, plan)
         layout = Layout(folder.path, Format(plan.format), None, (), {})
         records: list[Settled | Attempt] = []
         for part in journal.parts():
             records += read_part(layout, part.part, lambda _content: None)
         records += journal.settled(0, plan.rows)
         records += journal.attempts(0, plan.rows)
-        opened = take_up(folder, journal, plan)
+        opened = take_up(journal, plan)
         ledger = Ledger(plan.rows, *_sorted(records), opened.tally, opened.at_kill)
         for path in (*folder.results.glob("*"), *folder.attempts.glob("*")):
             assert int(path.stem.removeprefix("part-")) < opened.settled.parts, f"{path} is stale"

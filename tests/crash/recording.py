@@ -24,7 +24,6 @@ CALLS = (
 _LINE = re.compile(r"(\d+) +(\w+)\((.*)\) += (-?\d+)(?:<(.*?)>)?.*\n")
 _STARTED = re.compile(r"(\d+) +(\w+\(.*) <unfinished \.\.\.>\n")
 _ENDED = re.compile(r"(\d+) +<\.\.\. \w+ resumed>(.*\n)")
-_FILE = re.compile(r"\d+<(.*?)>")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 _PASSED_OVER = ("run.lock", "log.jsonl", "journal.db-shm")  # hold nothing that must survive
 
@@ -57,45 +56,58 @@ def recorder(trace: Path) -> list[str]:
 
 def read_calls(trace: Path, folder: Path) -> list[Call]:
     """The calls on the run in `folder`/out, in the order in which they ended."""
-    calls: list[Call] = []
-    places: dict[str, int] = {}  # file offset per descriptor
+    reader = _Reader(folder)
     for call, words, returned, opened in _lines(trace):
-        if returned < 0:
-            continue
-        names = [_plain(text) for text in _TEXT.findall(words)]
+        if returned >= 0:
+            reader.read(call, words, returned, opened)
+    return reader.calls
+
+
+class _Reader:
+    def __init__(self, folder: Path) -> None:
+        self.calls: list[Call] = []
+        self._folder = folder
+        self._places: dict[str, int] = {}  # file offset per descriptor
+
+    def read(self, call: str, words: str, returned: int, opened: str) -> None:
+        texts = [_plain(text) for text in _TEXT.findall(words)]
         if call == "openat":
-            path = _plain(opened).decode()
-            if "O_TRUNC" in words:
-                places[f"{returned}<{opened}>"] = 0
-            if _is_ours(path, folder) and "O_CREAT" in words:
-                name = os.path.relpath(path, folder)
-                calls.append(Call("make", name))
-                if "O_TRUNC" in words:
-                    calls.append(Call("cut", name))
+            self._open(words, f"{returned}<{opened}>", _plain(opened).decode())
         elif call in {"rename", "unlink", "mkdir"}:
-            paths = [name.decode() for name in names]
-            if all(_is_ours(path, folder) for path in paths):
-                relative = [os.path.relpath(path, folder) for path in paths]
-                calls.append(Call(call, relative[0], to=relative[-1]))
+            names = [self._name(text.decode()) for text in texts]
+            if names[0] is not None and names[-1] is not None:
+                self.calls.append(Call(call, names[0], to=names[-1]))
         else:
-            path = _plain(_FILE.match(words)[1]).decode()  # type: ignore[index]  # -y names it
-            if not _is_ours(path, folder):
-                continue
-            name = os.path.relpath(path, folder)
-            if call in {"fsync", "fdatasync"}:
-                calls.append(Call("sync", name))
-            elif call == "ftruncate":
-                calls.append(Call("cut", name, at=int(words.rpartition(", ")[2])))
-            elif call == "pwrite64":
-                calls.append(
-                    Call("write", name, names[0][:returned], int(words.rpartition(", ")[2]))
-                )
-            else:
-                assert call == "write", f"{call} on {name} is not modelled"
-                descriptor = words.partition(",")[0]
-                calls.append(Call("write", name, names[0][:returned], places[descriptor]))
-                places[descriptor] += returned
-    return calls
+            descriptor = words.partition(",")[0].partition(")")[0]
+            name = self._name(_plain(descriptor.partition("<")[2][:-1]).decode())
+            if name is not None:
+                last = words.rpartition(", ")[2]
+                self._write(call, name, descriptor, texts, returned, last)
+
+    def _open(self, words: str, descriptor: str, path: str) -> None:
+        name = self._name(path)
+        self._places[descriptor] = 0
+        if name is not None and "O_CREAT" in words:
+            self.calls.append(Call("make", name))
+            if "O_TRUNC" in words:
+                self.calls.append(Call("cut", name))
+
+    def _write(
+        self, call: str, name: str, descriptor: str, texts: list[bytes], returned: int, last: str
+    ) -> None:
+        if call in {"fsync", "fdatasync"}:
+            self.calls.append(Call("sync", name))
+        elif call == "ftruncate":
+            self.calls.append(Call("cut", name, at=int(last)))
+        elif call == "pwrite64":
+            self.calls.append(Call("write", name, texts[0][:returned], int(last)))
+        else:
+            assert call == "write", f"{call} on {name} is not modelled"
+            self.calls.append(Call("write", name, texts[0][:returned], self._places[descriptor]))
+            self._places[descriptor] += returned
+
+    def _name(self, path: str) -> str | None:
+        return os.path.relpath(path, self._folder) if _is_ours(path, self._folder) else None
 
 
 def _lines(trace: Path) -> Iterator[tuple[str, str, int, str]]:

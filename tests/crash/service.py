@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ class Service:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._origin = url.removesuffix("/api/paas/v4")
+        self._address = url.removeprefix("http://").partition("/")[0]
 
     @property
     def stats(self) -> Stats:
@@ -44,9 +44,11 @@ class Service:
         self._ask("/_control", msgspec.json.encode(changes))
 
     def _ask(self, path: str, body: bytes | None = None) -> bytes:
-        with urllib.request.urlopen(self._origin + path, data=body, timeout=10) as response:
-            answer: bytes = response.read()
-        return answer
+        with closing(HTTPConnection(self._address, timeout=10)) as connection:
+            connection.request("GET" if body is None else "POST", path, body)
+            response = connection.getresponse()
+            assert response.status == 200, path
+            return response.read()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -86,7 +87,7 @@ class Attack:
         lost = totals["in_flight_at_kills"]
         assert stats.requests - self._before.requests <= totals["attempts"] + lost
         repeated = stats.answered - self._before.answered - len(self._ids)
-        print(f"{self.kills} kills, {repeated} answers asked again, bound {lost}")
+        sys.stdout.write(f"{self.kills} kills, {repeated} answers asked again, bound {lost}\n")
         assert 0 <= repeated <= lost
 
     def _start(self, tracer: Sequence[str] = ()) -> Victim:

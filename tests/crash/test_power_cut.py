@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -125,7 +126,7 @@ def test_a_power_cut_leaves_whole_commits(
                 left = take_ledger(recorded.lay_out(disk, survival, rng))
                 assert left in states.around(number), (number, survival)
                 cuts += 1
-    print(f"{cuts} power cuts among {len(recorded.calls)} calls")
+    sys.stdout.write(f"{cuts} power cuts among {len(recorded.calls)} calls\n")
 
 
 @pytest.mark.parametrize("cuts", [2, pytest.param(40, marks=pytest.mark.long)])

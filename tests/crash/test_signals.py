@@ -41,7 +41,7 @@ class Bench:
         self.here = here
         self.out = here / "out"
         self.service = service
-        self.words = ["q.jsonl", "--endpoint", service.url, "--concurrency", "4", "-o", self.out]
+        self.words = ["q.jsonl", "--endpoint", service.url, "--concurrency", "4"]
 
     def write(self, count: int, last: Sequence[str] = ()) -> None:
         """A file of `count` rows, and one for each word of `last`."""
@@ -53,7 +53,7 @@ class Bench:
                 file.write(json.dumps(row) + "\n")
 
     def start(self, *words: str, tracer: Sequence[str] = ()) -> Victim:
-        return start(self.here, *self.words, *words, tracer=tracer)
+        return start(self.here, *self.words, "-o", self.out, *words, tracer=tracer)
 
     def wait_for_requests(self, victim: Victim, count: int) -> None:
         begun = self.service.stats.requests
@@ -61,7 +61,7 @@ class Bench:
 
     def finish(self, *words: str) -> None:
         """The same command, left alone, goes on to the end."""
-        ended = run(self.here, *self.words, *words)
+        ended = run(self.here, *self.words, "-o", self.out, *words)
         assert ended.code == 0, ended.err
         check_finished(self.out, self.ids)
 
@@ -108,11 +108,11 @@ def test_a_signal_lets_what_is_in_flight_finish(number: Signals, bench: Bench) -
 def test_what_signals_stopped_goes_on_to_the_end(bench: Bench) -> None:
     bench.write(400)
     before = bench.service.stats
-    for number in CODES:
+    for number, code in CODES.items():
         victim = bench.start()
         bench.wait_for_requests(victim, 20)
         victim.send(number)
-        assert victim.wait().code == CODES[number]
+        assert victim.wait().code == code
     bench.finish()
     assert bench.service.stats.answered - before.answered == 400
 

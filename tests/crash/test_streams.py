@@ -12,7 +12,7 @@ import pytest
 from tests.crash.conftest import write_requests
 from tests.crash.ledger import check_finished
 from tests.crash.service import Service, serving
-from tests.crash.victim import command, ENVIRONMENT
+from tests.crash.victim import ENVIRONMENT, command
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,12 @@ from pathlib import Path
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from batchkit.errors import Billing, ErrorKind
-from batchkit.journal import Journal, Settled
-from batchkit.opening import OpenRun, encode_plan, take_up
 from batchkit.folder import RunFolder
+from batchkit.journal import Journal, Settled
+from batchkit.opening import OpenRun, clear_remains, encode_plan, take_up
 from batchkit.parts import Layout, seal
 from batchkit.plan import BlockStore, Plan, Planned, PlanWriter
 from batchkit.records import Attempt, Request, Usage
@@ -94,7 +94,7 @@ class Books(RuleBasedStateMachine):
         self.take_up()
 
     def take_up(self) -> None:
-        self.opened: OpenRun = take_up(self.folder, self.journal, self.plan)
+        self.opened: OpenRun = take_up(self.journal, self.plan)
         self.tally = self.opened.tally
         self.draft = msgspec.msgpack.decode(
             msgspec.msgpack.encode(self.durable), type=dict[str, Kept]
@@ -181,6 +181,7 @@ class Books(RuleBasedStateMachine):
     @rule(data=st.data(), recorded=st.booleans())
     def seal(self, data: st.DataObject, *, recorded: bool) -> None:
         """A complete part gets its name; a crash may come before it is recorded."""
+        self.commit()
         sealed = {part.part for part in self.journal.parts()}
         complete = [
             number
@@ -199,6 +200,8 @@ class Books(RuleBasedStateMachine):
         )
         if recorded:
             self.journal.record_part(part, rows.start, rows.stop)
+        else:
+            self.crash()
 
     @rule(cut=st.integers(0, 500))
     def leave_unfinished(self, cut: int) -> None:
@@ -218,13 +221,14 @@ class Books(RuleBasedStateMachine):
         shutil.copytree(old.path, self.folder.path, ignore=ignored)
         self.journal.close()
         shutil.rmtree(old.path)
-        self.journal = Journal.open(self.folder.journal)
-        self.take_up()
         self.check()
+        self.journal = Journal.open(self.folder.journal)
+        clear_remains(self.folder, self.journal, self.plan)
+        self.take_up()
 
-    @precondition(lambda self: not self.pending)
     @rule()
     def take_failed_rows_back(self) -> None:
+        self.commit()
         for part in self.journal.parts():
             records = list(read_part(self.layout, part.part, lambda _content: None))
             with self.journal.revising():
@@ -241,10 +245,10 @@ class Books(RuleBasedStateMachine):
                 kept.settled = None
         self.take_up()
 
-    @precondition(lambda self: not self.pending)
     @rule(data=st.data(), changed=st.integers(0, 3), new=st.integers(0, 3))
     def change_the_input(self, data: st.DataObject, changed: int, new: int) -> None:
         """Rows go, come, move and ask something else."""
+        self.commit()
         rows = data.draw(st.permutations(self.rows))
         rows = rows[: data.draw(st.integers(1, len(rows)))]
         rows = [(i, q + 1) if n < changed else (i, q) for n, (i, q) in enumerate(rows)]
