@@ -2,8 +2,8 @@
 
 In this order, the first that fits: the purse waits (`budget`); the recorder's backlog is full
 (`recorder`); the event loop comes late (`client`); slots are taken (`limit`); slots are free since
-requests wait to be tried again (`endpoint`), or since no rows are there (`input`), or though rows
-are there (`client`).
+requests wait to be tried again (`endpoint`), or since no rows are there though the process is not
+busy (`input`), or else (`client`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from enum import StrEnum
 import msgspec
 
 _TAKEN = 0.9  # share of the limit from which on it is what binds
+_BUSY = 0.8  # share of a core; the engine's own threads then wait for each other
 _FULL = 0.5  # share of the recorder's bound
 _LATE_S = 0.1  # of the loop; a look comes every quarter of a second
 
@@ -51,9 +52,12 @@ class LaneLook(msgspec.Struct, frozen=True):
 
 
 def bound_of(
-    lanes: list[LaneLook], *, lag_s: float, backlog: float, waits_for_money: bool
+    lanes: list[LaneLook], *, lag_s: float, cpu: float, backlog: float, waits_for_money: bool
 ) -> Bound | None:
-    """What binds now; None when no rows are left to send. `backlog` is a share of its bound."""
+    """What binds now; None when no rows are left to send.
+
+    `cpu` is this process's share of a core, `backlog` the recorder's share of its bound.
+    """
     pending = [lane for lane in lanes if not lane.is_exhausted]
     if not pending:
         return None
@@ -61,16 +65,17 @@ def bound_of(
         return Bound.BUDGET
     if backlog >= _FULL:
         return Bound.RECORDER
-    return Bound.CLIENT if lag_s >= _LATE_S else _slots(pending)
+    return Bound.CLIENT if lag_s >= _LATE_S else _of_slots(pending, cpu)
 
 
-def _slots(pending: list[LaneLook]) -> Bound:
+def _of_slots(pending: list[LaneLook], cpu: float) -> Bound:
     free = [lane for lane in pending if lane.in_flight < _TAKEN * lane.limit]
     if not free:
         return Bound.LIMIT
     if any(lane.backing_off >= lane.limit - lane.in_flight for lane in free):
         return Bound.ENDPOINT
-    return Bound.INPUT if any(lane.waiting_rows == 0 for lane in free) else Bound.CLIENT
+    is_starved = cpu < _BUSY and any(lane.waiting_rows == 0 for lane in free)
+    return Bound.INPUT if is_starved else Bound.CLIENT
 
 
 class Binding:

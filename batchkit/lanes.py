@@ -33,7 +33,7 @@ from batchkit.scheduler import Lane
 from batchkit.spec import Spec
 from batchkit.stopping import Stopper
 
-_CHUNK_MOST = 256  # rows that a feeder reads at once
+_CHUNK_LEAST, _CHUNK_MOST = 16, 1024  # rows that a feeder reads at once
 
 
 def slots_that_fit(spec: Spec, models: Iterable[str], say: Callable[[str], None]) -> dict[str, int]:
@@ -84,7 +84,7 @@ def build_lane(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> Lan
     """The lane of the model `name`, with `slots` requests in flight at most."""
     spec, opened = shared.given.spec, shared.opened
     model = spec.table[name]
-    chunk = min(_CHUNK_MOST, max(16, slots))
+    chunk = min(_CHUNK_MOST, max(_CHUNK_LEAST, slots // 2))  # answers come in bursts
     feed: Feed[Fed] = Feed(chunk)
     stopper = shared.stopper.child()
     structured = shared.given.structured

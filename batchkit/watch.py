@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 
 import anyio
@@ -38,6 +39,8 @@ class Watch:
         self._purse = purse
         self._clock = clock
         self._pace = Pace()
+        self._looked_at = clock.now()
+        self._cpu_s = time.process_time()
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -71,9 +74,17 @@ class Watch:
         return bound_of(
             [_lane(lane) for lane in self._lanes],
             lag_s=lag_s,
+            cpu=self._cpu(),
             backlog=self._recorder.fill,
             waits_for_money=self._purse is not None and self._purse.is_awaited,
         )
+
+    def _cpu(self) -> float:
+        """This process's share of a core since the last look."""
+        now, cpu_s = self._clock.now(), time.process_time()
+        share = (cpu_s - self._cpu_s) / max(now - self._looked_at, 1e-3)
+        self._looked_at, self._cpu_s = now, cpu_s
+        return share
 
 
 def _model(lane: Lane) -> ModelLive:

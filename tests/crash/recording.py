@@ -24,6 +24,7 @@ CALLS = (
 _LINE = re.compile(r"(\d+) +(\w+)\((.*)\) += (-?\d+)(?:<(.*?)>)?.*\n")
 _STARTED = re.compile(r"(\d+) +(\w+\(.*) <unfinished \.\.\.>\n")
 _ENDED = re.compile(r"(\d+) +<\.\.\. \w+ resumed>(.*\n)")
+_FILE = re.compile(r"\d+<([^>]*)>")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 _PASSED_OVER = ("run.lock", "log.jsonl", "journal.db-shm")  # hold nothing that must survive
 
@@ -78,8 +79,9 @@ class _Reader:
             if names[0] is not None and names[-1] is not None:
                 self.calls.append(Call(call, names[0], to=names[-1]))
         else:
-            descriptor = words.partition(",")[0].partition(")")[0]
-            name = self._name(_plain(descriptor.partition("<")[2][:-1]).decode())
+            descriptor, number_and_path = words.partition(",")[0], _FILE.match(words)
+            assert number_and_path is not None, words
+            name = self._name(_plain(number_and_path[1]).decode())
             if name is not None:
                 last = words.rpartition(", ")[2]
                 self._write(call, name, descriptor, texts, returned, last)

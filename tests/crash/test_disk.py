@@ -111,6 +111,13 @@ class Bench:
         return self.service.stats.requests - self._before.requests
 
     @property
+    def is_still(self) -> bool:
+        """Whether nothing is asked for a while."""
+        before = self.asked_now
+        time.sleep(0.1)
+        return self.asked_now == before
+
+    @property
     def asked(self) -> int:
         """Requests up to now, none of which is in flight any more."""
         return self.service.quiet_stats().requests - self._before.requests
@@ -199,8 +206,7 @@ def test_a_slow_fsync_keeps_what_a_kill_can_lose_bounded(bench: Bench) -> None:
     """Answers do not pile up unwritten: the bound that is reported holds."""
     tracer = spoiling("fdatasync", [bench.out / "journal.db-wal"], "delay_enter=300000", when="8+")
     victim = start(bench.here, *bench.words, "-o", bench.out, tracer=tracer)
-    victim.wait_until(lambda: bench.asked_now >= 30)
-    time.sleep(0.4)
+    victim.wait_until(lambda: bench.asked_now >= 30 and bench.is_still)
     victim.kill()
     unrecorded = bench.asked - len(bench.ledger().attempts)
     assert 0 < unrecorded <= bench.ledger().unrecorded_at_most < ROWS

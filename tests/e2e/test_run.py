@@ -178,8 +178,8 @@ def test_a_failed_row_says_why_and_the_others_go_on(
 def test_in_flight_reaches_the_tiers_limit_and_stays_below(
     batchkit: Command, simulate: Simulate, here: Path
 ) -> None:
-    running = simulate(latency="0.05", tier="V0")
-    write_rows(here / "q.jsonl", prompts(100, model="glm-4-air-250414"))
+    running = simulate(latency="0.2", tier="V0")
+    write_rows(here / "q.jsonl", prompts(300, model="glm-4-air-250414"))
     assert batchkit("run", "q.jsonl", "--endpoint", running.url).code == 0
     assert running.service.stats.models["glm-4-air-250414"].max_in_flight == 30
     assert running.service.stats.refused == 0

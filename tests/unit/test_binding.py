@@ -24,6 +24,8 @@ DONE = LaneLook(in_flight=1, limit=10, backing_off=0, waiting_rows=0, is_exhaust
         ([IDLE], {}, Bound.CLIENT),
         ([TROUBLED], {}, Bound.ENDPOINT),
         ([FULL], {"lag_s": 0.2}, Bound.CLIENT),
+        ([HUNGRY], {"cpu": 0.9}, Bound.CLIENT),
+        ([FULL], {"cpu": 0.9}, Bound.LIMIT),
         ([FULL], {"backlog": 0.6, "lag_s": 0.2}, Bound.RECORDER),
         ([FULL], {"waits_for_money": True, "backlog": 1.0}, Bound.BUDGET),
         ([DONE], {"lag_s": 9.0}, None),
@@ -33,7 +35,7 @@ DONE = LaneLook(in_flight=1, limit=10, backing_off=0, waiting_rows=0, is_exhaust
 def test_the_first_word_that_fits(
     lanes: list[LaneLook], rest: dict[str, Any], bound: Bound | None
 ) -> None:
-    given = {"lag_s": 0.0, "backlog": 0.0, "waits_for_money": False} | rest
+    given = {"lag_s": 0.0, "cpu": 0.1, "backlog": 0.0, "waits_for_money": False} | rest
     assert bound_of(lanes, **given) is bound
 
 
