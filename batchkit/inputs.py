@@ -95,7 +95,8 @@ class Input(msgspec.Struct, frozen=True):
 
     def layout(self, folder: RunFolder, plan: Plan, version: str) -> Layout:
         """How the results of this run are laid out."""
-        currencies = {self.spec.table[name].price.currency for name in plan.models}
+        table = self.spec.table  # it need not have the models of an earlier plan any more
+        currencies = {table[name].price.currency for name in plan.models if name in table}
         metadata: dict[bytes | str, bytes | str] = {
             "batchkit.version": version,
             "batchkit.spec_sha256": self.spec.sha256(),
