@@ -20,11 +20,11 @@ from batchkit.learned import LearnedLimits, key_fingerprint
 from batchkit.limits import START_S, Gate
 from batchkit.models import Model
 from batchkit.opening import OpenRun
-from batchkit.pool import Fed, Pool, attempt_bound
+from batchkit.pool import Fed, Pool
 from batchkit.providers.descriptors import RESERVED, raise_descriptor_limit
 from batchkit.providers.provider import Provider
 from batchkit.providers.transport import Transport
-from batchkit.purse import Purse
+from batchkit.purse import Purse, attempt_bound
 from batchkit.quota import Quota
 from batchkit.recorder import Recorder
 from batchkit.requests import digest

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from random import Random
 from typing import Protocol
@@ -19,20 +18,19 @@ import msgspec
 import tenacity
 
 from batchkit import errors
-from batchkit.accounting import Rates, to_text
-from batchkit.breaker import WINDOW, Breaker
-from batchkit.clock import CHINA
+from batchkit.accounting import Rates
+from batchkit.breaker import Breaker
 from batchkit.errors import Again, Billing, ErrorKind, Signal, Stops
 from batchkit.feed import Feed
 from batchkit.journal import Settled
 from batchkit.limits import DrainingError, Gate
 from batchkit.models import Model
-from batchkit.purse import OverBudgetError, Purse
+from batchkit.purse import OverBudgetError, Purse, attempt_bound
 from batchkit.quota import Quota
 from batchkit.records import Attempt, Completion, Failure, Outcome, Request, Result, Usage
 from batchkit.retry import RetryPolicy, Tries, is_worth_repeating, new_retrying
+from batchkit.stop_words import hopeless, over_budget, stop_message
 from batchkit.stopping import Cause, Stopper, StopReason
-from batchkit.tokens import OVERHEAD, at_most, texts
 
 NOBODY_ANSWERED_S = 900.0  # patience with a model that refuses everybody
 
@@ -225,7 +223,9 @@ class Pool:
         try:
             await self._purse.reserve(bound)
         except OverBudgetError:
-            self._run_stopper.stop(StopReason(Cause.BUDGET, _over_budget(self._purse)))
+            self._run_stopper.stop(
+                StopReason(Cause.BUDGET, over_budget(self._purse.budget, self._purse.spent))
+            )
             raise DrainingError from None
         try:
             return await self._exchange(life, again=again)
@@ -391,41 +391,3 @@ def _tokens_of(request: Request) -> int:
     """What a request counts against tokens per minute: its prompt and the answer it allows."""
     asked = request.params.get("max_tokens")
     return request.prompt_tokens + (asked if isinstance(asked, int) else 0)
-
-
-def attempt_bound(request: Request, model: Model, rates: Rates) -> int:
-    """The most an attempt can cost, in PICO: every byte a token, the whole answer used."""
-    prompt = min(
-        model.context,
-        OVERHEAD + sum(map(at_most, texts(request.messages))) + 8 * len(request.messages),
-    )
-    asked = request.params.get("max_tokens")
-    most = model.max_output or model.context
-    return rates.bound(prompt, min(asked, most) if isinstance(asked, int) else most)
-
-
-def _over_budget(purse: Purse) -> str:
-    return (
-        f"the budget of {to_text(purse.budget)} does not cover another request: "
-        f"{to_text(purse.spent)} is spent; raise --budget and run again"
-    )
-
-
-def hopeless(model: str, kind: ErrorKind) -> str:
-    """What is said when nearly every row fails."""
-    return (
-        f"{model}: nearly all of the last {WINDOW} rows failed, {kind}; "
-        "see error_message in the results, mend the cause and run again with --retry-failed"
-    )
-
-
-def stop_message(model: str, failure: Failure, key_env: str) -> str:
-    """`glm-4-plus: 429/1113 the account is in arrears; recharge and run again`."""
-    verdict = failure.verdict
-    where = "/".join(str(part) for part in (failure.http_status, failure.code) if part is not None)
-    fault = verdict.words or failure.message
-    remedy = verdict.remedy.replace("{key}", key_env) or "run again later"
-    if failure.resets_at is not None:
-        reset = datetime.fromtimestamp(failure.resets_at, CHINA).strftime("%Y-%m-%d %H:%M")
-        fault = f"{fault} until {reset} China time"
-    return f"{model}: {where} {fault}; {remedy}" if where else f"{model}: {fault}; {remedy}"

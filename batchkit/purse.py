@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import anyio
 
+from batchkit.accounting import Rates
+from batchkit.models import Model
+from batchkit.records import Request
+from batchkit.tokens import OVERHEAD, at_most, texts
+
 
 class OverBudgetError(Exception):
     """The rest of the budget does not cover another attempt."""
@@ -52,3 +57,14 @@ class Purse:
         self.spent += spent
         assert self.reserved >= 0
         self._changed.set()
+
+
+def attempt_bound(request: Request, model: Model, rates: Rates) -> int:
+    """The most an attempt can cost, in PICO: every byte a token, the whole answer used."""
+    prompt = min(
+        model.context,
+        OVERHEAD + sum(map(at_most, texts(request.messages))) + 8 * len(request.messages),
+    )
+    asked = request.params.get("max_tokens")
+    most = model.max_output or model.context
+    return rates.bound(prompt, min(asked, most) if isinstance(asked, int) else most)

@@ -21,10 +21,9 @@ LAYERS = [
     {"records", "local.model_row"},
     # pure
     {"models", "tokens", "binding"},
+    {"accounting", "breaker", "clock"},
     {
-        "accounting",
-        "breaker",
-        "clock",
+        "stop_words",
         "stopping",
         "rows",
         "feed",
