@@ -10,8 +10,8 @@ from pathlib import Path
 from batchkit.folder import RunFolder
 from batchkit.inputs import Input
 from batchkit.journal import Journal
-from batchkit.opening import Report, decode_plan, read_tally, scan_input
-from batchkit.plan import Fault, Plan
+from batchkit.opening import Report, read_tally, scan_input
+from batchkit.plan import Fault, Plan, decode_plan
 from batchkit.resume import changes
 from batchkit.revision import Difference, Revision
 from batchkit.tally import Tally

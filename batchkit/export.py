@@ -26,8 +26,8 @@ from batchkit.errors import UsageError
 from batchkit.folder import RunFolder
 from batchkit.inputs import layout_of
 from batchkit.journal import Journal
-from batchkit.opening import decode_plan
 from batchkit.parts import Layout, results_batch, results_schema
+from batchkit.plan import decode_plan
 from batchkit.unseal import batches_of
 
 _BATCH_ROWS = 1000

@@ -7,7 +7,6 @@ blocks for I/O and runs in a worker thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
 
 from batchkit.errors import RowError, StoppedError
 from batchkit.plan import BLOCK_ROWS, BlockStore, Entry, Plan, block_entries
@@ -16,10 +15,6 @@ from batchkit.prepare import Builder
 from batchkit.records import Request
 from batchkit.rows import SettledRows
 from batchkit.sources import Cursor
-
-
-class Digest(Protocol):
-    def __call__(self, request: Request, /) -> int: ...
 
 
 class Feeder:

@@ -206,11 +206,6 @@ class Journal:
             )
             self._put("tally", tally)
 
-    def put(self, key: str, body: bytes) -> None:
-        """Keep one value of the run under `key`."""
-        with self._transaction():
-            self._put(key, body)
-
     def put_all(self, values: Mapping[str, bytes]) -> None:
         """Keep several values of the run, together or not at all."""
         with self._transaction():

@@ -19,7 +19,7 @@ from batchkit.errors import ErrorKind, UsageError
 from batchkit.folder import RunFolder
 from batchkit.inputs import Input
 from batchkit.journal import DamagedError, Journal, Settled
-from batchkit.plan import BlockStore, Fault, Plan
+from batchkit.plan import BlockStore, Fault, Plan, decode_plan, encode_plan
 from batchkit.pool import Prior
 from batchkit.prepare import scan
 from batchkit.records import Result, Usage
@@ -34,9 +34,6 @@ _ROOM_PER_ROW = 4096  # bytes; a row stands in the journal and, while it is seal
 _ROOM_AT_LEAST = 16 << 20  # SQLite's log is 8 MiB before it is reused, and a reader holds that up
 
 Report = Callable[[int], None]
-
-decode_plan = msgspec.msgpack.Decoder(Plan).decode
-encode_plan = msgspec.msgpack.Encoder().encode
 
 
 class OpenRun(msgspec.Struct):

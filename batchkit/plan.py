@@ -60,6 +60,10 @@ class Plan(msgspec.Struct):
         return self.shares[self.models.index(model)]
 
 
+encode_plan = msgspec.msgpack.Encoder().encode
+decode_plan = msgspec.msgpack.Decoder(Plan).decode
+
+
 class Fault(NamedTuple):
     """A row that cannot be sent: where it stands and why."""
 

@@ -17,7 +17,6 @@ from batchkit.opening import (
     Report,
     check_room,
     clear_remains,
-    encode_plan,
     invalid_row,
     new_plan,
     open_journal,
@@ -27,7 +26,7 @@ from batchkit.opening import (
     take_up,
 )
 from batchkit.parts import Layout
-from batchkit.plan import Fault, Plan
+from batchkit.plan import Fault, Plan, encode_plan
 from batchkit.records import Attempt
 from batchkit.revision import Difference, Revision, ToAsk
 from batchkit.tally import ModelTally, Tally, encode_tally

@@ -12,13 +12,12 @@ from batchkit.damage import find_damage
 from batchkit.errors import UsageError
 from batchkit.folder import RunFolder
 from batchkit.journal import Journal
-from batchkit.plan import Plan
+from batchkit.plan import decode_plan
 from batchkit.progress import Live
 from batchkit.summary import RunSummary, as_table, summarize
 from batchkit.tally import Tally, decode_tally
 
 _decode_live = msgspec.msgpack.Decoder(Live).decode
-_decode_plan = msgspec.msgpack.Decoder(Plan).decode
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +40,7 @@ def read_status(path: Path, version: str) -> RunStatus:
     journal = Journal.open(folder.journal, read_only=True)
     with closing(journal):
         plan_blob, tally_blob, live_blob = (journal.get(key) for key in ("plan", "tally", "live"))
-        plan = _decode_plan(plan_blob) if plan_blob is not None else None
+        plan = decode_plan(plan_blob) if plan_blob is not None else None
         damage = [] if is_running or plan is None else find_damage(folder, journal, plan)
     tally = decode_tally(tally_blob) if tally_blob is not None else Tally()
     rows = plan.rows if plan is not None else 0

@@ -79,7 +79,7 @@ def make_run(here: Path, done: float) -> None:
             if not is_last:
                 part = seal(layout, first // plan.part_rows, settled, [])
                 journal.record_part(part, rows.start, rows.stop)
-                journal.put("tally", encode_tally(tally))
+                journal.put_all({"tally": encode_tally(tally)})
             else:
                 journal.commit(settled, [], encode_tally(tally))
 

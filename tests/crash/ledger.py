@@ -16,8 +16,9 @@ from batchkit.damage import find_damage
 from batchkit.errors import Billing
 from batchkit.folder import RunFolder
 from batchkit.journal import Journal, Settled
-from batchkit.opening import clear_remains, decode_plan, take_up
+from batchkit.opening import clear_remains, take_up
 from batchkit.parts import Layout
+from batchkit.plan import decode_plan
 from batchkit.records import Attempt, Result
 from batchkit.session import InFlightAtKill
 from batchkit.spec import Format

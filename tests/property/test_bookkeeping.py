@@ -19,9 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from batchkit.errors import Billing, ErrorKind
 from batchkit.folder import RunFolder
 from batchkit.journal import Journal, Settled
-from batchkit.opening import OpenRun, clear_remains, encode_plan, take_up
+from batchkit.opening import OpenRun, clear_remains, take_up
 from batchkit.parts import Layout, seal
-from batchkit.plan import BlockStore, Plan, Planned, PlanWriter
+from batchkit.plan import BlockStore, Plan, Planned, PlanWriter, encode_plan
 from batchkit.records import Attempt, Request, Usage
 from batchkit.requests import digest, id_digest
 from batchkit.revision import Revision

@@ -101,7 +101,7 @@ def test_a_reader_sees_what_was_committed_and_writes_nothing(journal: Journal) -
         assert list(reader.settled(*ALL)) == [new_settled(1)]
         assert reader.get("tally") == b"tally"
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            reader.put("tally", b"x")
+            reader.put_all({"tally": b"x"})
 
 
 def test_a_writer_does_not_wait_for_a_reader(journal: Journal) -> None:
@@ -183,14 +183,14 @@ def test_a_journal_that_was_never_finished_is_made_anew(path: Path) -> None:
     """What a kill leaves of one that is being made has no final name."""
     path.with_name("journal.db.tmp").write_bytes(b"half a journal")
     with closing(Journal.create(path)) as journal:
-        journal.put("tally", b"tally")
+        journal.put_all({"tally": b"tally"})
     assert [file.name for file in path.parent.iterdir()] == ["journal.db"]
     with closing(Journal.open(path)) as journal:
         assert journal.get("tally") == b"tally"
 
 
 def test_a_journal_is_never_made_over_another(journal: Journal, path: Path) -> None:
-    journal.put("tally", b"tally")
+    journal.put_all({"tally": b"tally"})
     with pytest.raises(AssertionError):
         Journal.create(path)
     assert journal.get("tally") == b"tally"

@@ -79,7 +79,7 @@ def test_a_value_under_another_key_is_noticed(journal: Journal, path: Path, stat
 
 @pytest.mark.parametrize("value", [b"", b"short", "text", 5, 0.5])
 def test_a_value_of_another_kind_is_noticed(journal: Journal, path: Path, value: object) -> None:
-    journal.put("tally", b"tally")
+    journal.put_all({"tally": b"tally"})
     damage(path, "UPDATE meta SET value = ?", value)
     with pytest.raises(DamagedError):
         journal.get("tally")
