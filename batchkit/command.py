@@ -122,7 +122,8 @@ def _exit_code(ending: Ending) -> int:
         return summary.exit_code
     settled = summary.ok + summary.failed
     for reason in ending.reasons:
-        say(f"{reason.message}: {settled:,} of {summary.rows:,} rows are safe in {summary.out}")
+        safe = f": {settled:,} of {summary.rows:,} rows are safe in {summary.out}"
+        say(reason.message + (safe if reason.cause is not Cause.DAMAGE else ""))
     for reason in ending.reasons:
         if reason.signal is not None:
             say("run the same command again to go on")

@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -29,6 +30,10 @@ LINGER_S = 0.002  # what a group waits for company
 _TRY_AGAIN_S = 1.0
 
 WriteError = (OSError, sqlite3.OperationalError)  # what the disk does; the rest is a bug
+_OS_REMEDIES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room") | (
+    dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make it writable")
+)
+_SQLITE_REMEDIES = {sqlite3.SQLITE_FULL: "make room", sqlite3.SQLITE_READONLY: "make it writable"}
 
 
 class Recorder:
@@ -189,7 +194,7 @@ class Recorder:
                 if self.give_up:
                     return False
         except DamagedError as error:  # trying again mends nothing
-            self._stopper.stop(StopReason(Cause.FATAL, str(error)))
+            self._stopper.stop(damaged(error))
             return False
         part = sealed[-1]
         assert part.rows == len(rows), f"part {number} has {part.rows} of {len(rows)} rows"
@@ -219,7 +224,17 @@ class Recorder:
         return await self._write(lambda: self._journal.put_all(values))
 
 
+def damaged(error: DamagedError) -> StopReason:
+    """Why a run stops that meets damage in its folder."""
+    return StopReason(Cause.DAMAGE, f"{error}; run again with --reask-damaged")
+
+
 def disk_trouble(error: Exception) -> str:
     """What a person is told of a write that failed."""
-    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"the run's folder cannot be written: {words.lower()}; make room and run again"
+    if isinstance(error, OSError):
+        words, remedy = error.strerror or str(error), _OS_REMEDIES.get(error.errno or 0)
+    else:  # the low byte of SQLite's code is its kind
+        words, code = str(error), getattr(error, "sqlite_errorcode", 0)
+        remedy = _SQLITE_REMEDIES.get(code & 0xFF)
+    remedy = remedy or "see to the disk"
+    return f"the run's folder cannot be written: {words.lower()}; {remedy} and run again"

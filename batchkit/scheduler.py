@@ -14,8 +14,9 @@ import msgspec
 from batchkit.errors import BatchkitError
 from batchkit.feed import Feed
 from batchkit.feeder import Feeder
+from batchkit.journal import DamagedError
 from batchkit.pool import Fed, Pool
-from batchkit.recorder import Recorder
+from batchkit.recorder import Recorder, damaged
 from batchkit.session import Session, encode_session
 from batchkit.stopping import Cause, Stopper, StopReason
 
@@ -96,7 +97,9 @@ class Scheduler:
                 if not chunk or not await self._note(lane):
                     break
                 await lane.feed.put(chunk)
-        except BatchkitError as error:  # the input changed under us, or the journal is damaged
+        except DamagedError as error:
+            self._stopper.stop(damaged(error))
+        except BatchkitError as error:  # the input changed under us
             self._stopper.stop(StopReason(Cause.FATAL, str(error)))
         except OSError as error:
             words = (error.strerror or str(error)).lower()

@@ -15,6 +15,7 @@ class Cause(StrEnum):
     BUDGET = "budget"
     FAILURES = "failures"  # nearly every row failed for the same reason
     DISK = "disk"
+    DAMAGE = "damage"  # the run's folder holds what batchkit did not write
     SIGNAL = "signal"
 
 

@@ -18,6 +18,7 @@ from batchkit.tally import Tally, decode_tally
 
 FULL_DISK = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 SQLITE_FULL = sqlite3.OperationalError("database or disk is full")
+SQLITE_FULL.sqlite_errorcode = sqlite3.SQLITE_FULL
 FOR_EVER = 1_000_000  # times
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 
 import anyio
@@ -62,6 +63,32 @@ async def test_a_full_disk_stops_sending_and_loses_nothing(trouble: Exception) -
     assert [one.result.row for one in bench.journal.settled] == list(range(5))
     assert bench.counted == (5, 5, 5)
     assert bench.journal.tally.total().cost == 5 * 65_000_000
+
+
+def sqlite_error(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("of some kind")
+    error.sqlite_errorcode = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk quota exceeded; make room"),
+        (OSError(errno.EROFS, "Read-only"), "read-only; make it writable"),
+        (PermissionError(errno.EACCES, "Denied"), "denied; make it writable"),
+        (OSError(errno.EIO, "Input/output error"), "input/output error; see to the disk"),
+        (OSError("of some kind"), "of some kind; see to the disk"),
+        (sqlite_error(sqlite3.SQLITE_FULL), "of some kind; make room"),
+        (sqlite_error(sqlite3.SQLITE_READONLY_DIRECTORY), "of some kind; make it writable"),
+        (sqlite_error(sqlite3.SQLITE_IOERR_WRITE), "of some kind; see to the disk"),
+        (sqlite3.OperationalError("of no code"), "of no code; see to the disk"),
+    ],
+    ids=repr,
+)
+def test_a_write_that_failed_is_told_with_its_remedy(error: Exception, said: str) -> None:
+    expected = f"the run's folder cannot be written: {said} and run again"
+    assert module.disk_trouble(error) == expected
 
 
 async def test_a_disk_that_recovers_takes_everything_that_came_meanwhile() -> None:

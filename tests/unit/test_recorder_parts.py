@@ -88,7 +88,9 @@ async def test_damage_found_while_sealing_stops_the_run_and_commits_go_on() -> N
     bench = RecorderBench()
     bench.journal.trouble["seal"] = [DamagedError("journal.db: was damaged")]
     await bench.run(*(new_settled(row) for row in range(5)))
-    assert bench.stopper.reason == StopReason(Cause.FATAL, "journal.db: was damaged")
+    assert bench.stopper.reason == StopReason(
+        Cause.DAMAGE, "journal.db: was damaged; run again with --reask-damaged"
+    )
     assert (bench.counted, bench.recorder.is_complete) == ((5, 5, 5), False)
 
 
