@@ -10,6 +10,7 @@ import msgspec
 from batchkit.accounting import Rates, from_decimal
 from batchkit.adaptive import AdaptiveLimit
 from batchkit.clock import SystemClock
+from batchkit.descriptors import RESERVED, raise_descriptor_limit
 from batchkit.endpoints import Endpoint
 from batchkit.errors import UsageError
 from batchkit.feed import Feed
@@ -21,7 +22,6 @@ from batchkit.limits import START_S, Gate
 from batchkit.models import Model
 from batchkit.opening import OpenRun
 from batchkit.pool import Fed, Pool
-from batchkit.providers.descriptors import RESERVED, raise_descriptor_limit
 from batchkit.providers.provider import Provider
 from batchkit.providers.transport import Transport
 from batchkit.purse import Purse, attempt_bound

@@ -20,7 +20,7 @@ LAYERS = [
     {"strict_json"},
     {"records", "local.model_row"},
     # pure
-    {"models", "tokens", "binding"},
+    {"models", "tokens", "binding", "descriptors"},
     {"accounting", "breaker", "clock"},
     {
         "stop_words",

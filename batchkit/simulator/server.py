@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import resource
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -25,6 +24,7 @@ import anyio.from_thread
 import msgspec
 from aiohttp import web
 
+from batchkit.descriptors import raise_descriptor_limit
 from batchkit.errors import UsageError
 from batchkit.models import Model
 from batchkit.simulator import wire
@@ -39,7 +39,7 @@ PREFIXES = {Dialect.GLM: "/api/paas/v4", Dialect.OPENAI: "/v1"}
 BACKLOG = 4096  # connections that wait to be accepted: all slots of the largest model at once
 MOST_BYTES = 64 << 20  # of one request
 _LISTED = ["glm-4.5", "glm-4.5-air", "glm-4.6"]  # the provider lists no model of the GLM-4 family
-_DESCRIPTORS = 65536
+_SOCKETS = 65536
 _MEGABYTE = 1 << 20
 _NO_LINGER = struct.pack("ii", 1, 0)  # close() then sends RST instead of FIN
 _STREAMED = {None, Mode.SLOW, Mode.PROSE, Mode.NETWORK_ERROR, Mode.SENSITIVE, Mode.CUT}
@@ -237,7 +237,7 @@ async def serve(
 
     Raises `UsageError` for options that do not fit the table and for an address that is taken.
     """
-    _raise_descriptor_limit()
+    raise_descriptor_limit(_SOCKETS)
     service = Service(options, table)
     server = web.Server(
         _Http(service).handle,
@@ -281,11 +281,3 @@ def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) 
     return web.BaseRequest(
         message, payload, protocol, writer, task, loop, client_max_size=MOST_BYTES
     )
-
-
-def _raise_descriptor_limit() -> None:
-    """Room for a socket per slot, and for the client's when it lives in this process."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

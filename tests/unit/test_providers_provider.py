@@ -9,10 +9,10 @@ from typing import Any
 import anyio
 import pytest
 
+from batchkit.descriptors import raise_descriptor_limit
 from batchkit.errors import TIMED_OUT, verdict_for
 from batchkit.models import Model
 from batchkit.providers.codec import Dialect
-from batchkit.providers.descriptors import raise_descriptor_limit
 from batchkit.providers.provider import Provider
 from batchkit.providers.transport import Reply, TransportError
 from batchkit.records import Completion, Failure, Request, Usage
