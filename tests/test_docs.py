@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from batchkit import cli, parts
-from batchkit.command import _SIGNALS
 from batchkit.errors import BY_CODE, ErrorKind, StoppedError, UsageError
+from batchkit.foreground import SIGNALS
 from batchkit.spec import Format, effective_table
 from batchkit.summary import RunSummary
 from batchkit.table import as_text
@@ -199,7 +199,7 @@ def test_every_key_of_the_summary_is_documented() -> None:
 def test_every_exit_code_is_documented() -> None:
     documented = [int(code) for row in table("## When something goes wrong") for code in
                   row[0].split(", ")]  # fmt: skip
-    stopped = {UsageError.exit_code, StoppedError.exit_code, *_SIGNALS.values()}
+    stopped = {UsageError.exit_code, StoppedError.exit_code, *SIGNALS.values()}
     assert documented == sorted({0, 1, *stopped})
 
 

@@ -51,11 +51,12 @@ LAYERS = [
     # edges
     {"explain", "export", "serving", "lanes", "watch"},
     {"execution"},
-    {"api", "command"},
+    {"api", "foreground"},
+    {"commands"},
     {"cli"},
 ]
 PURE = 3  # the last layer that what stands apart may import
-APART = {"simulator", "local"}  # import words and pure layers only; run and cli start them
+APART = {"simulator", "local"}  # import words and pure layers only; run and the commands start them
 
 OWNERS = {
     "aiohttp": {"providers.aiohttp_transport", "simulator.server"},

@@ -21,6 +21,7 @@ import msgspec
 
 from batchkit.adaptive import AdaptiveLimit
 from batchkit.clock import SystemClock
+from batchkit.descriptors import raise_descriptor_limit
 from batchkit.errors import ErrorKind
 from batchkit.feed import Feed
 from batchkit.journal import Settled
@@ -29,7 +30,6 @@ from batchkit.models import builtin_models
 from batchkit.pool import Fed, Pool
 from batchkit.providers.aiohttp_transport import AiohttpTransport
 from batchkit.providers.codec import Dialect, encode
-from batchkit.providers.descriptors import raise_descriptor_limit
 from batchkit.providers.provider import Provider
 from batchkit.records import Attempt, Request
 from batchkit.retry import RetryPolicy

@@ -1,0 +1,98 @@
+"""The words that commands share: their parsers, the spec, and the options that become `Options`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from batchkit.errors import UsageError
+from batchkit.spec import Options
+
+Main = Callable[[argparse.Namespace], int]  # the process's exit code
+
+_SPEC_HELP = (
+    "a request file (.jsonl, .jsonl.gz, .jsonl.zst, .parquet, .arrow) or a job file (.toml)"
+)
+
+
+def add_command(
+    commands: Any, name: str, main: Main, *, does: str, example: str
+) -> argparse.ArgumentParser:
+    """A parser whose namespace has `main` as its `command`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=does, description=f"{does[0].upper()}{does[1:]}.", epilog=f"example: {example}"
+    )
+    parser.set_defaults(command=main)
+    return parser
+
+
+def add_spec(parser: argparse.ArgumentParser) -> None:
+    """SPEC, and what says more about it."""
+    add = parser.add_argument
+    add("spec", metavar="SPEC", type=Path, help=_SPEC_HELP)
+    add("--input", metavar="FILE", type=Path, help="another data file for the same job")
+    add("--model", metavar="NAME", help="the model of rows that name none")
+    add("--tier", metavar="V0|V1|V2|V3", help="the account's level (default: V0)")
+    add("--models", metavar="FILE", type=Path, help="a TOML file that adds to the model table")
+    add("--limit", metavar="ROWS", type=int, help="only the first rows of the input")
+
+
+def add_sending(parser: argparse.ArgumentParser) -> None:
+    """Where and how requests are sent."""
+    add = parser.add_argument
+    add("--endpoint", metavar="bigmodel|local|sim|URL", help="where to send (default: bigmodel)")
+    add("--dialect", metavar="glm|openai", help="how the endpoint speaks (default: by its address)")
+    add("--api-key-env", metavar="NAME", help="the environment variable that holds the key")
+    add(
+        "--concurrency",
+        metavar="[MODEL=]N",
+        action="append",
+        help="at most N requests in flight, for each model or for one; repeatable",
+    )
+    add("--timeout", metavar="SECONDS", type=float, help="of one attempt (default: 300)")
+    add(
+        "--max-attempts",
+        metavar="N",
+        type=int,
+        help="exchanges of a row that may fail by themselves (default: 8)",
+    )
+    add("--budget", metavar="AMOUNT", help="never spend more than this, in the models' currency")
+    add("--format", metavar="arrow|parquet", help="of the result files (default: arrow)")
+    add(
+        "--skip-invalid",
+        action="store_true",
+        help="a bad row fails instead of stopping the run before it starts",
+    )
+    add(
+        "--drain",
+        metavar="SECONDS",
+        type=float,
+        help="what requests in flight may take after a stop (default: 30)",
+    )
+    add("--local-model", metavar="GGUF", type=Path, help="the model file for --endpoint local")
+
+
+def options_of(namespace: argparse.Namespace) -> Options:
+    """The options that a command line gives; raises `UsageError`."""
+    given = {
+        name: value
+        for name, value in vars(namespace).items()
+        if name in Options.__struct_fields__ and value is not None
+    }
+    if "retry_failed" in given:
+        given["retry_failed"] = [kind for kind in given["retry_failed"].split(",") if kind]
+    if "concurrency" in given:
+        given["concurrency"] = _concurrency(given["concurrency"])
+    return Options(**given)
+
+
+def _concurrency(words: list[str]) -> Mapping[str, int]:
+    ceilings: dict[str, int] = {}
+    for word in words:
+        model, _, number = word.rpartition("=")
+        if not number.isdecimal():
+            raise UsageError(f"--concurrency: expected N or MODEL=N, got {word!r}")
+        ceilings[model] = int(number)
+    return ceilings

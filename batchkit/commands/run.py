@@ -1,0 +1,87 @@
+"""`batchkit run`."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from batchkit.commands.parsing import add_command, add_sending, add_spec, options_of
+from batchkit.commands.talk import say
+
+
+def add_to(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "run",
+        main,
+        does="start a run, or go on where it stopped",
+        example="batchkit run requests.jsonl --model glm-4-flash-250414 --tier V1",
+    )
+    add = parser.add_argument
+    add_spec(parser)
+    add(
+        "-o", "--out", metavar="DIR", type=Path, help="the run's folder (default: runs/<spec name>)"
+    )
+    add_sending(parser)
+    _add_resuming(parser)
+    add("--json", action="store_true", help="print the summary as one JSON object")
+    add("-q", "--quiet", action="store_true", help="no progress, no summary table")
+    add("-v", "--verbose", action="store_true", help="say more about what is going on")
+
+
+def _add_resuming(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--update",
+        action="store_true",
+        help="go on with a changed input or job: ask only the rows whose request changed",
+    )
+    add(
+        "--retry-failed",
+        metavar="KIND,…",
+        nargs="?",
+        const="",
+        help="ask failed rows again, all or those of some kinds",
+    )
+    add(
+        "--reask-damaged",
+        action="store_true",
+        help="ask rows again whose results were damaged in the run's folder",
+    )
+    add("--dry-run", action="store_true", help="say what would be asked and why; sends nothing")
+
+
+def main(namespace: argparse.Namespace) -> int:
+    """The exit code of the contract."""
+    import msgspec
+
+    from batchkit.execution import Console
+    from batchkit.explain import explain
+    from batchkit.folder import RunFolder
+    from batchkit.foreground import exit_code, last_words, run_in_foreground
+    from batchkit.inputs import open_input
+    from batchkit.progress import Progress
+    from batchkit.spec import load_spec
+    from batchkit.summary import as_table
+
+    spec = load_spec(namespace.spec, options_of(namespace))
+    quiet = namespace.quiet
+    console = Console(
+        say=lambda line: None if quiet else say(line),
+        tell=say if namespace.verbose else None,
+        progress=lambda total, done: Progress(total, done, quiet=quiet),
+    )
+    if namespace.dry_run:
+        print(explain(RunFolder(spec.out), open_input(spec)))
+        return 0
+    ending = run_in_foreground(spec, console)
+    if namespace.json:
+        with suppress(OSError):  # who read it is gone; the exit code still says how it ended
+            print(msgspec.json.encode(ending.summary).decode(), flush=True)
+    elif not quiet:
+        say(as_table(ending.summary))
+    for line in last_words(ending):
+        say(line)
+    return exit_code(ending)
