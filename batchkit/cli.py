@@ -16,6 +16,7 @@ from batchkit.errors import BatchkitError, InterruptedByError
 COMMANDS = (  # modules of `batchkit.commands`, in the order of `--help`
     "run",
     "check",
+    "trial",
     "status",
     "export",
     "models",

@@ -124,7 +124,7 @@ def test_the_examples_run_from_top_to_bottom(
             _, command, *words = shlex.split(step)
             if block is FIRST or command == "simulate":
                 continue
-            sending = ["--endpoint", "sim"] if command == "run" else []
+            sending = ["--endpoint", "sim"] if command in {"run", "try"} else []
             assert (step, cli.main([command, *words, *sending])) == (step, 0)
             ran += 1
         if block.language == "python":
@@ -171,7 +171,7 @@ def test_every_option_is_documented() -> None:
     assert sorted(documented) == sorted(options("run"))
     for name in ("check", "status", "models"):
         assert options(name) - {"--forget"} <= options("run")
-    for name in ("models", "export"):
+    for name in ("models", "export", "try"):
         for option in options(name) - options("run"):
             assert option in README, option
 

@@ -1,0 +1,56 @@
+"""Text for a terminal: laid out by the width of its characters, and unable to act on the terminal.
+
+Rich measures wide characters, wraps, and honours `NO_COLOR` and `COLUMNS`; everything is given to
+it as plain text, never as its markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+_WIDTH_ELSEWHERE = 100  # columns, where there is no terminal
+_CUT = "…"
+
+
+def console_on(stream: TextIO) -> Console:
+    """What prints on `stream`, as wide as the terminal is."""
+    width = None if stream.isatty() else _WIDTH_ELSEWHERE
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def readable(text: str, *, lines: int | None = None, characters: int | None = None) -> str:
+    """`text` without characters that act on a terminal; cut, and said so, where it is too long."""
+    kept = text if characters is None else text[:characters]
+    kept = kept.expandtabs(4).replace("\r\n", "\n")
+    kept = "".join(one if one == "\n" or one.isprintable() else "�" for one in kept)
+    rows = kept.split("\n")
+    if lines is not None and len(rows) > lines:
+        kept = "\n".join(rows[:lines])
+    elif characters is None or len(text) <= characters:
+        return kept
+    return f"{kept}{_CUT} ({len(text):,} characters)"
+
+
+def plain(text: str) -> Text:
+    """`text` as it is."""
+    return Text(text)
+
+
+def headline(words: str, style: str = "bold") -> Rule:
+    """A line across the terminal that begins with `words`."""
+    return Rule(Text(words, style), align="left", style="dim")
+
+
+def side_by_side(columns: Sequence[tuple[str, str]]) -> Table:
+    """Columns of equal width, each a title and its text."""
+    table = Table(box=None, expand=True, padding=(0, 2, 0, 0), show_edge=False)
+    for title, _ in columns:
+        table.add_column(Text(title, "dim"), ratio=1, overflow="fold")
+    table.add_row(*(Text(text) for _, text in columns))
+    return table
