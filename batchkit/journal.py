@@ -344,7 +344,7 @@ class Journal:
     def _rows(self, query: str, *values: int | str) -> Iterator[Any]:
         try:
             yield from self._db.execute(query, values)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # names of tables are text
             raise DamagedError(f"{self.path}: cannot be read: {error}") from error
 
     @contextmanager

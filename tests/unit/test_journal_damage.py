@@ -130,6 +130,17 @@ def test_a_file_that_was_cut_is_refused_when_its_rows_are_read(path: Path) -> No
             list(journal.settled(*ALL))
 
 
+def test_a_schema_that_is_no_text_any_more_is_damage(path: Path) -> None:
+    """SQLite quotes it in its error, which Python then cannot decode."""
+    with closing(Journal.create(path)) as journal:
+        journal.commit([new_settled(0)], [], b"tally")
+    content = path.read_bytes()
+    assert content.count(b"CREATE TABLE meta") == 1
+    path.write_bytes(content.replace(b"CREATE TABLE meta", b"CREATE TABL\xc5 meta"))
+    with pytest.raises(DamagedError, match=r"journal\.db: "):
+        Journal.open(path)
+
+
 def test_another_programs_file_is_refused(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE result (x)")
