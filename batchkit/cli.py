@@ -15,6 +15,7 @@ from batchkit.errors import BatchkitError, InterruptedByError
 
 COMMANDS = (  # modules of `batchkit.commands`, in the order of `--help`
     "run",
+    "plan",
     "check",
     "trial",
     "status",

@@ -39,8 +39,7 @@ def resolve(spec: Spec, model: Model, environ: Mapping[str, str], served: str | 
         return Endpoint(served, _dialect(spec, served), key, "the environment")
     if model.endpoint is not None:
         check_url(model.endpoint, f"{model.name}: endpoint")
-    url = model.endpoint or (BIGMODEL if spec.endpoint == "bigmodel" else spec.endpoint)
-    url = url.rstrip("/")
+    url = address_of(spec, model)
     names = _key_names(spec, model, url)
     for name in names:
         key = environ.get(name, "").strip()
@@ -50,6 +49,13 @@ def resolve(spec: Spec, model: Model, environ: Mapping[str, str], served: str | 
     if not is_loopback(url):
         raise UsageError(_no_key(names, model.name, url))
     return Endpoint(url, _dialect(spec, url), None, names[0])
+
+
+def address_of(spec: Spec, model: Model) -> str:
+    """The address of `model`'s endpoint, unless this process serves it."""
+    return (model.endpoint or (BIGMODEL if spec.endpoint == "bigmodel" else spec.endpoint)).rstrip(
+        "/"
+    )
 
 
 def likely_dialect(spec: Spec, model: Model) -> Dialect:

@@ -17,8 +17,10 @@ from batchkit.accounting import to_text
 from batchkit.binding import Binding
 from batchkit.clock import SystemClock
 from batchkit.endpoints import Endpoint, is_loopback, resolve
-from batchkit.errors import StoppedError
+from batchkit.errors import StoppedError, UsageError
+from batchkit.expectation import Expectation
 from batchkit.folder import RunFolder, write_json
+from batchkit.history import History
 from batchkit.inputs import Input, open_input
 from batchkit.journal import FORMAT, Journal, SealedPart
 from batchkit.lanes import Shared, build_lane, open_purse, remember, slots_that_fit
@@ -58,6 +60,7 @@ class Console(msgspec.Struct, frozen=True):
     say: Callable[[str], None]
     tell: Callable[[str], None] | None  # every event, for those who want to know more
     progress: Callable[[int, int], Progress]  # (total rows, settled rows)
+    confirm: Callable[[str], bool] | None = None  # asks a person; None where there is nobody
 
 
 @contextmanager
@@ -82,9 +85,14 @@ def prepared(spec: Spec, console: Console) -> Iterator[Execution]:
                     name: resolve(spec, spec.table[name], os.environ, address)
                     for name in opened.plan.models
                 }
-                yield Execution(
+                execution = Execution(
                     spec, given, opened, folder=folder, endpoints=endpoints, console=console
                 )
+                try:
+                    execution.confirm()
+                    yield execution
+                finally:
+                    execution.close()
         finally:
             opened.journal.close()
 
@@ -125,9 +133,21 @@ class Execution:
         self._folder = folder
         self._layout = given.layout(folder, opened.plan, __version__)
         self._log = EventLog(folder.log, console.tell)
+        self.only: frozenset[int] | None = None  # rows to ask, if not all
+        history = History(state_folder(os.environ))
+        self.expectation = Expectation(spec, opened.plan, history, now=time.time())
         self._readers: list[Journal] = []
         self._stopper: Stopper | None = None
         self._scheduler: Scheduler | None = None
+
+    def confirm(self) -> None:
+        """Raise `UsageError` if the rest is likely to cost more than is wanted without a word."""
+        if self.spec.confirm_above is None:
+            return
+        share_left = 1 - self.opened.settled.count / self.opened.plan.rows
+        words = self.expectation.too_dear(float(self.spec.confirm_above), share_left)
+        if words is not None and not (self.console.confirm and self.console.confirm(words)):
+            raise UsageError(f"--confirm-above: {words}; raise it to go on")
 
     @property
     def is_stopping(self) -> bool:
@@ -141,6 +161,10 @@ class Execution:
             self._scheduler.cancel()
         self._stopper.stop(reason)
 
+    def close(self) -> None:
+        """Nothing more will be logged."""
+        self._log.close()
+
     async def run(self) -> Ending:
         """See the run through; returns when nothing is in flight and everything is committed.
 
@@ -149,6 +173,7 @@ class Execution:
         slots = slots_that_fit(self.spec, self.opened.plan.models, self.console.say)
         done = self.opened.settled.count
         self._log.event("started", rows=self.opened.plan.rows, settled=done, slots=slots)
+        self._log.event("estimated", models=self.expectation.estimates)
         session = self._session(slots)
         try:
             self._begin(session)
@@ -173,6 +198,7 @@ class Execution:
                 rng=Random(),  # noqa: S311  # jitter, not secrets
                 reader=self._reader,
                 learned=learned,
+                only=self.only,
             )
             lanes = [
                 build_lane(name, slot, self.endpoints[name], shared) for name, slot in slots.items()
@@ -249,6 +275,9 @@ class Execution:
             tally.looks = dict(binding.looks)
             for lane in lanes:
                 _add_occupancy(tally, lane, occupied)
+            if (words := self.expectation.look(tally)) is not None:
+                self.console.say(words)
+                self._log.event("drifted", message=words)
 
         return measure
 
@@ -301,12 +330,13 @@ class Execution:
                 write_json(self._folder.summary_json, summary)
             except OSError as error:
                 stopper.stop(StopReason(Cause.DISK, disk_trouble(error)))
+            for found in self.expectation.keep(self.opened.journal, self._layout, tally):
+                self._log.event("measured", **found)
         stoppers = [stopper, *(lane.stopper for lane in lanes)]
         reasons = dict.fromkeys(s.reason for s in stoppers if s.reason is not None)
         for reason in reasons:
             self._log.event("stopped", cause=reason.cause, message=reason.message)
         self._log.event("ended", settled=tally.settled, complete=summary.complete)
-        self._log.close()
         return Ending(summary, tuple(reasons))
 
     def _write_run_json(self) -> None:

@@ -33,7 +33,9 @@ class Feeder:
         prior: Mapping[int, Prior],
         chunk_rows: int,
         bound: Callable[[Request], int],
+        only: frozenset[int] | None = None,
     ) -> None:
+        """`only` are the rows to ask at all; None for every one."""
         self._plan = plan
         self._model = plan.models.index(model)
         self._cursor = cursor
@@ -41,6 +43,7 @@ class Feeder:
         self._digest = digest
         self._prior = prior
         self._chunk_rows = chunk_rows
+        self._only = only
         self._wanted = self._walk(store, settled)
         self._bound_of = bound
         self.last_row = -1  # of the chunks so far
@@ -52,7 +55,9 @@ class Feeder:
             if settled.has_all(range(first, min(first + BLOCK_ROWS, self._plan.rows))):
                 continue
             for row, entry in enumerate(block_entries(store.block(number)), first):
-                if entry.model == self._model and not entry.invalid and row not in settled:
+                if entry.model != self._model or entry.invalid or row in settled:
+                    continue
+                if self._only is None or row in self._only:
                     yield row, entry
 
     def chunk(self) -> list[Fed]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import anyio
@@ -17,9 +17,15 @@ from batchkit.stopping import Cause, StopReason
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}  # and their exit codes
 
 
-def run_in_foreground(spec: Spec, console: Console) -> Ending:
-    """See a run through; a first signal lets what is in flight finish, a second breaks it off."""
+def run_in_foreground(
+    spec: Spec, console: Console, *, before: Callable[[Execution], None] = lambda _execution: None
+) -> Ending:
+    """See a run through; a first signal lets what is in flight finish, a second breaks it off.
+
+    `before` is called with the run before anything is sent.
+    """
     with _raising_signals(), prepared(spec, console) as execution:
+        before(execution)
         done = execution.opened.settled.count
         if done:
             console.say(

@@ -78,6 +78,7 @@ class Shared(msgspec.Struct, frozen=True):
     rng: Random
     reader: Callable[[], Journal]
     learned: LearnedLimits
+    only: frozenset[int] | None = None  # the rows to ask, if not all
 
 
 def build_lane(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> Lane:
@@ -135,6 +136,7 @@ def _feeder(name: str, chunk: int, shared: Shared) -> Feeder:
         prior=opened.prior,
         chunk_rows=chunk,
         bound=lambda request: attempt_bound(request, model, rates),
+        only=shared.only,
     )
 
 

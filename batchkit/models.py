@@ -61,6 +61,10 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     endpoint: str | None = None  # this model lives elsewhere
     api_key_env: str | None = None
 
+    def has_slots(self, tier: Tier) -> bool:
+        """Whether the table knows the model's limit at `tier`."""
+        return isinstance(self.concurrency, int) or tier in self.concurrency
+
     def slots(self, tier: Tier) -> int:
         """Requests that may be in flight at `tier`."""
         if isinstance(self.concurrency, int):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 import msgspec
 from tqdm import tqdm
@@ -154,3 +154,27 @@ class Progress:
             write()
         except (OSError, ValueError):  # the terminal or pipe is gone; the run goes on
             self._quiet = True
+
+
+class ScanBar:
+    """Shows, on a terminal alone, how many rows of the input have been read."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._bar: tqdm[Any] = tqdm(
+            file=stream or sys.stderr,
+            disable=None,  # off a terminal
+            unit=" rows",
+            desc="reading",
+            leave=False,
+            dynamic_ncols=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._bar.close()
+
+    def show(self, rows: int) -> None:
+        """`rows` have been read up to now."""
+        self._bar.update(rows - self._bar.n)

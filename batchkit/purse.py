@@ -61,10 +61,12 @@ class Purse:
 
 def attempt_bound(request: Request, model: Model, rates: Rates) -> int:
     """The most an attempt can cost, in PICO: every byte a token, the whole answer used."""
-    prompt = min(
-        model.context,
-        OVERHEAD + sum(map(at_most, texts(request.messages))) + 8 * len(request.messages),
-    )
+    prompt = min(model.context, prompt_bound(request))
     asked = request.params.get("max_tokens")
     most = model.max_output or model.context
     return rates.bound(prompt, min(asked, most) if isinstance(asked, int) else most)
+
+
+def prompt_bound(request: Request) -> int:
+    """The most prompt tokens that a request can have: every byte a token."""
+    return OVERHEAD + sum(map(at_most, texts(request.messages))) + 8 * len(request.messages)

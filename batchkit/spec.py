@@ -58,6 +58,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     max_attempts: int | None = None
     budget: str | Decimal | None = None
+    confirm_above: str | Decimal | None = None  # ask before spending more, by the estimate
     limit: int | None = None
     models: str | Path | None = None
     format: str | None = None
@@ -84,6 +85,7 @@ class OptionWords(TypedDict, total=False):
     timeout: float
     max_attempts: int
     budget: str | Decimal
+    confirm_above: str | Decimal
     limit: int
     models: str | Path
     format: str
@@ -114,6 +116,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     schema: dict[str, Any] | None
     repair: int
     budget: Decimal | None
+    confirm_above: Decimal | None
     concurrency: dict[str, int]  # by model; "" for every model
     timeout_s: float
     max_attempts: int
@@ -128,10 +131,10 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     local_model: Path | None
     simulate: Any
 
-    def slots(self, model: str) -> int:
+    def slots(self, model: str, tier: Tier | None = None) -> int:
         """Requests of `model` that may be in flight: the table's number under the ceilings."""
         ceilings = [self.concurrency[name] for name in ("", model) if name in self.concurrency]
-        return min([self.table[model].slots(self.tier), *ceilings])
+        return min([self.table[model].slots(tier or self.tier), *ceilings])
 
     def asks(self) -> dict[str, Any]:
         """What decides the rendered requests, and nothing that does not (price, tier, endpoint)."""
@@ -186,6 +189,9 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         budget=read_amount(options.budget, "--budget")
         if options.budget is not None
         else job.limits.budget,
+        confirm_above=None
+        if options.confirm_above is None
+        else read_amount(options.confirm_above, "--confirm-above"),
         concurrency=concurrency,
         timeout_s=_positive(
             *_said(options.timeout, "--timeout", job.limits.timeout, f"{place}: limits.timeout")

@@ -54,3 +54,13 @@ def side_by_side(columns: Sequence[tuple[str, str]]) -> Table:
         table.add_column(Text(title, "dim"), ratio=1, overflow="fold")
     table.add_row(*(Text(text) for _, text in columns))
     return table
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Rows under their heads: the first column to the left, figures to the right."""
+    found = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
+    for number, title in enumerate(head):
+        found.add_column(Text(title), justify="left" if number == 0 else "right", no_wrap=True)
+    for row in rows:
+        found.add_row(*(Text(cell) for cell in row))
+    return found

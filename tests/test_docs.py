@@ -124,7 +124,7 @@ def test_the_examples_run_from_top_to_bottom(
             _, command, *words = shlex.split(step)
             if block is FIRST or command == "simulate":
                 continue
-            sending = ["--endpoint", "sim"] if command in {"run", "try"} else []
+            sending = ["--endpoint", "sim"] if command in {"run", "try", "plan"} else []
             assert (step, cli.main([command, *words, *sending])) == (step, 0)
             ran += 1
         if block.language == "python":
@@ -171,7 +171,7 @@ def test_every_option_is_documented() -> None:
     assert sorted(documented) == sorted(options("run"))
     for name in ("check", "status", "models"):
         assert options(name) - {"--forget"} <= options("run")
-    for name in ("models", "export", "try"):
+    for name in ("models", "export", "try", "plan"):
         for option in options(name) - options("run"):
             assert option in README, option
 
@@ -225,7 +225,9 @@ def test_the_model_table_is_the_one_that_is_built_in() -> None:
 
 def test_every_dependency_has_a_sentence() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["local"]]
+    extras = project["optional-dependencies"]
+    assert extras.pop("all") == [f"batchkit[{','.join(extras)}]"]
+    declared = [*project["dependencies"], *(one for extra in extras.values() for one in extra)]
     documented = [row[0] for row in table("Dependencies:")]
     assert documented == [re.split(r"[><=;\s]", requirement)[0] for requirement in declared]
 

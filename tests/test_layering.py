@@ -35,12 +35,14 @@ LAYERS = [
     },
     {"tally", "schema", "job"},
     {"spec"},
-    {"plan", "summary", "adaptive"},
+    {"plan", "summary", "adaptive", "estimate"},
     # one I/O each
     {
         "folder",
         "journal",
+        "history",
         "learned",
+        "tokenizer",
         "log",
         "session",
         "sources",
@@ -51,7 +53,8 @@ LAYERS = [
     {"parts", "requests", "endpoints", "table"},
     {"unseal", "revision"},
     {"damage", "prepare"},
-    {"status"},
+    {"status", "forecast", "measuring"},
+    {"expectation"},
     # concurrency
     {"pool", "recorder"},
     {"structured", "feeder"},
@@ -62,6 +65,7 @@ LAYERS = [
     {"explain", "export", "trial", "serving", "lanes", "watch"},
     {"execution"},
     {"api", "foreground"},
+    {"planning"},
     {"commands"},
     {"cli"},
 ]
@@ -74,8 +78,9 @@ OWNERS = {
     "jinja2": {"template"},
     "jsonschema_rs": {"schema.output"},
     "rich": {"terminal"},
-    "sqlite3": {"journal", "learned", "recorder", "revision"},
+    "sqlite3": {"history", "journal", "learned", "recorder", "revision"},
     "tenacity": {"retry", "pool"},
+    "tokenizers": {"tokenizer"},
     "tqdm": {"progress"},
     "xllamacpp": {"local.server"},
 }

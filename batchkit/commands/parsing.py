@@ -39,6 +39,13 @@ def add_spec(parser: argparse.ArgumentParser) -> None:
     add("--limit", metavar="ROWS", type=int, help="only the first rows of the input")
 
 
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """The folder of the run."""
+    parser.add_argument(
+        "-o", "--out", metavar="DIR", type=Path, help="the run's folder (default: runs/<spec name>)"
+    )
+
+
 def add_sending(parser: argparse.ArgumentParser) -> None:
     """Where and how requests are sent."""
     add = parser.add_argument

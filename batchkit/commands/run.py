@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from batchkit.commands.parsing import add_command, add_sending, add_spec, options_of
-from batchkit.commands.talk import say
+from batchkit.commands.parsing import add_command, add_out, add_sending, add_spec, options_of
+from batchkit.commands.talk import ask, say
 
 
 def add_to(commands: Any) -> None:
@@ -21,10 +21,13 @@ def add_to(commands: Any) -> None:
     )
     add = parser.add_argument
     add_spec(parser)
-    add(
-        "-o", "--out", metavar="DIR", type=Path, help="the run's folder (default: runs/<spec name>)"
-    )
+    add_out(parser)
     add_sending(parser)
+    add(
+        "--confirm-above",
+        metavar="AMOUNT",
+        help="ask before sending, or in a script stop, if the estimate is above this",
+    )
     _add_resuming(parser)
     add("--json", action="store_true", help="print the summary as one JSON object")
     add("-q", "--quiet", action="store_true", help="no progress, no summary table")
@@ -72,6 +75,7 @@ def main(namespace: argparse.Namespace) -> int:
         say=lambda line: None if quiet else say(line),
         tell=say if namespace.verbose else None,
         progress=lambda total, done: Progress(total, done, quiet=quiet),
+        confirm=ask if sys.stdin.isatty() else None,
     )
     if namespace.dry_run:
         print(explain(RunFolder(spec.out), open_input(spec)))

@@ -11,3 +11,11 @@ def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
     except (OSError, ValueError):
         return
+
+
+def ask(words: str) -> bool:
+    """Whether a person wants to go on after hearing `words`."""
+    say(words)
+    sys.stderr.write("go on? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -74,7 +74,7 @@ def test_the_log_has_an_event_a_line_and_no_text_of_rows(
     assert batchkit("run", "q.jsonl", "--endpoint", running.url, "-v").code == 1
     text = (here / "runs/q/log.jsonl").read_text("utf-8")
     events = [json.loads(line)["event"] for line in text.splitlines()]
-    assert events == ["started", "row_failed", "part_sealed", "ended"]
+    assert events == ["started", "estimated", "row_failed", "part_sealed", "measured", "ended"]
     assert "secret" not in text
 
 

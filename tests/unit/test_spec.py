@@ -101,6 +101,7 @@ def test_every_key_of_a_job_file_counts(write: Write) -> None:
         },
         schema=SCHEMA,
         repair=2,
+        confirm_above=None,
         budget=Decimal("20.00"),
         concurrency={FLASH: 150},
         timeout_s=60.0,

@@ -1,0 +1,160 @@
+"""A job's rows counted, what is known of such rows, and the estimate that follows from both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+import msgspec
+
+from batchkit.accounting import Rates
+from batchkit.endpoints import address_of
+from batchkit.estimate import Estimate, Interval, Known, Load, Source, Sums, estimate, makespan
+from batchkit.history import History, Measured
+from batchkit.models import Model, Tier
+from batchkit.prepare import Builder
+from batchkit.purse import prompt_bound
+from batchkit.records import Request
+from batchkit.sources import Raw
+from batchkit.spec import Spec
+
+
+class Option(msgspec.Struct, frozen=True):
+    """All rows on one model."""
+
+    estimate: Estimate
+    seconds: dict[Tier, Interval]  # at the limits of the account's levels
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job comes to: as it asks, and as it would on each model."""
+
+    rows: int
+    input: str
+    tier: Tier
+    asked: list[Estimate]  # a model each, for the rows that ask it
+    seconds: Interval  # at the limits in force; models go on side by side
+    options: list[Option]
+
+
+class CountingBuilder:
+    """Builds rows as another builder does, and counts what they ask, and would of other models."""
+
+    def __init__(
+        self,
+        builder: Builder,
+        models: Mapping[str, Model],
+        count: Callable[[Request], int] | None = None,
+    ) -> None:
+        """`count` tells the prompt tokens of a request; None for what the request says."""
+        self._builder = builder
+        self._models = [(model, Rates.of(model.price)) for model in models.values()]
+        self._count = count
+        self.asked: dict[str, Load] = {}
+        self.options = {name: Load() for name in models}
+
+    def build(self, raw: Raw) -> Request:
+        """The request of a row; raises `RowError`."""
+        request = self._builder.build(raw)
+        counted = request.prompt_tokens if self._count is None else self._count(request)
+        asked = request.params.get("max_tokens")
+        most = prompt_bound(request)
+        for model, rates in self._models:
+            loads = [self.options[model.name]]
+            if model.name == request.model:
+                loads.append(self.asked.setdefault(model.name, Load()))
+            limit = model.max_output or model.context
+            room = min(asked, limit) if isinstance(asked, int) else limit
+            for load in loads:
+                load.rows += 1
+                load.counted += counted
+                load.room += room
+                load.bound += rates.bound(min(most, model.context), room)
+                load.unfit += counted + min(room, asked or 1) > model.context
+        return request
+
+    def identify(self, raw: Raw) -> str:
+        return self._builder.identify(raw)
+
+
+class Knowledge:
+    """What is known of a job's rows: a sample of them, else what earlier runs measured."""
+
+    def __init__(self, spec: Spec, history: History, *, now: float) -> None:
+        self._spec = spec
+        self._history = history
+        self._now = now
+        self.sample: dict[str, Sums] = {}
+
+    def of(self, name: str) -> Known:
+        """What is known of rows on a model."""
+        sums = self.sample.get(name)
+        if sums is not None and sums.rows:
+            return Known(Source.SAMPLE, sums)
+        earlier = self.earlier(name)
+        return Known() if earlier is None else Known(Source.EARLIER, earlier.sums)
+
+    def of_other(self, name: str, asked: Collection[str]) -> Known:
+        """What is known for a model that the job does not ask: its own, else tokens of the asked.
+
+        How fast one model is says nothing about another.
+        """
+        found = self.of(name)
+        if found.sums is not None or name in asked:
+            return found
+        for other in map(self.of, asked):
+            if other.sums is not None:
+                return Known(other.source, msgspec.structs.replace(other.sums, timed_rows=0))
+        return found
+
+    def earlier(self, name: str) -> Measured | None:
+        """What the last measured run of this job came to on a model."""
+        spec = self._spec
+        address = place_of(spec, name)
+        return self._history.find(spec.sha256(), address, name, now=self._now)
+
+
+def place_of(spec: Spec, name: str) -> str:
+    """What measurements of a model are kept under: its address, or the word for a local one."""
+    return (
+        spec.endpoint if spec.endpoint in {"sim", "local"} else address_of(spec, spec.table[name])
+    )
+
+
+def forecast(
+    spec: Spec, counted: CountingBuilder, knowledge: Knowledge, slots: Mapping[str, int]
+) -> Forecast:
+    """The forecast of rows that were counted; `slots` is what may be in flight, per asked model."""
+    asked = [
+        estimate(spec.table[name], load, knowledge.of(name)) for name, load in counted.asked.items()
+    ]
+    return Forecast(
+        rows=sum(load.rows for load in counted.asked.values()),
+        input=str(spec.input),
+        tier=spec.tier,
+        asked=asked,
+        seconds=_longest([makespan(one.rows, slots[one.model], one.latency_s) for one in asked]),
+        options=[
+            _option(spec, name, load, knowledge.of_other(name, counted.asked))
+            for name, load in counted.options.items()
+        ],
+    )
+
+
+def _option(spec: Spec, name: str, load: Load, known: Known) -> Option:
+    found = estimate(spec.table[name], load, known)
+    return Option(
+        found,
+        {
+            tier: makespan(found.rows, spec.slots(name, tier), found.latency_s)
+            for tier in Tier
+            if spec.table[name].has_slots(tier)
+        },
+    )
+
+
+def _longest(intervals: list[Interval]) -> Interval:
+    return Interval(
+        max((one.p10 for one in intervals), default=0.0),
+        max((one.p50 for one in intervals), default=0.0),
+        max((one.p90 for one in intervals), default=0.0),
+    )
