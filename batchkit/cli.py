@@ -22,6 +22,7 @@ COMMANDS = (  # modules of `batchkit.commands`, in the order of `--help`
     "export",
     "models",
     "simulate",
+    "completion",
 )
 
 
@@ -36,7 +37,9 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit code."""
     _open_streams()
-    namespace = _parser().parse_args(arguments)
+    parser = _parser()
+    namespace = parser.parse_args(arguments)
+    namespace.parser = parser
     try:
         code: int = namespace.command(namespace)
     except BatchkitError as error:

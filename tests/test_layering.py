@@ -78,6 +78,7 @@ OWNERS = {
     "jinja2": {"template"},
     "jsonschema_rs": {"schema.output"},
     "rich": {"terminal"},
+    "shtab": {"commands.completion"},
     "sqlite3": {"history", "journal", "learned", "recorder", "revision"},
     "tenacity": {"retry", "pool"},
     "tokenizers": {"tokenizer"},
