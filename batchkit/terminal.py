@@ -6,10 +6,12 @@ it as plain text, never as its markup.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
+from rich.live import Live
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -64,3 +66,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for row in rows:
         found.add_row(*(Text(cell) for cell in row))
     return found
+
+
+@contextmanager
+def redrawn(stream: TextIO) -> Iterator[Callable[[str], None]]:
+    """Shows one text after another in the same place; the last one stays."""
+    with Live(console=console_on(stream), auto_refresh=False) as live:
+        yield lambda text: live.update(Text(text), refresh=True)

@@ -170,7 +170,7 @@ def test_every_option_is_documented() -> None:
     documented = [option for row in rows for option in re.findall(r"`(--?[\w-]+)", row[0])]
     assert sorted(documented) == sorted(options("run"))
     for name in ("check", "status", "models"):
-        assert options(name) - {"--forget"} <= options("run")
+        assert options(name) - {"--forget", "--watch"} <= options("run")
     for name in ("models", "export", "try", "plan"):
         for option in options(name) - options("run"):
             assert option in README, option

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 import batchkit as bk
+from batchkit.commands import status as status_command
 from tests.e2e.conftest import Command, Simulate, prompts, write_rows
 
 
@@ -50,6 +53,54 @@ def test_status_of_a_running_run_tells_what_it_is_doing(
     stopped = json.loads(batchkit("status", "runs/q", "--json").out)
     assert stopped["state"] == "stopped"
     assert stopped["live"] is None
+
+
+def test_a_watch_goes_on_until_the_run_has_ended(
+    batchkit: Command, simulate: Simulate, here: Path
+) -> None:
+    """On a terminal of its own, where each look takes the place of the last."""
+    write_rows(here / "q.jsonl", prompts(400))
+    words = ["run", "q.jsonl", "--endpoint", simulate(latency="0.2").url, "--concurrency", "40"]
+    with subprocess.Popen([sys.executable, "-m", "batchkit.cli", *words, "-q"]) as process:
+        _wait_for_rows(batchkit, process)
+        shown = _on_a_terminal(
+            [sys.executable, "-m", "batchkit.cli", "status", "runs/q", "--watch"]
+        )
+    assert process.returncode == 0
+    assert "running, " in shown
+    assert "\x1b[2K" in shown  # a line is cleared and drawn again
+    assert "complete, 0 rows left" in shown[shown.rindex("rows left") - 20 :]
+
+
+def test_a_watch_off_a_terminal_prints_one_look_after_another(
+    batchkit: Command, simulate: Simulate, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_command, "_EVERY_ELSEWHERE_S", 0.2)
+    write_rows(here / "q.jsonl", prompts(400))
+    words = ["run", "q.jsonl", "--endpoint", simulate(latency="0.2").url, "--concurrency", "40"]
+    with subprocess.Popen([sys.executable, "-m", "batchkit.cli", *words, "-q"]) as process:
+        _wait_for_rows(batchkit, process)
+        done = batchkit("status", "runs/q", "--watch", "--json")
+    states = [json.loads(line)["state"] for line in done.out.splitlines()]
+    assert (done.code, states[0], states[-1]) == (0, "running", "complete")
+
+
+def _on_a_terminal(command: list[str]) -> str:
+    """What a command shows on a terminal, escape sequences included."""
+    ours, theirs = pty.openpty()
+    shown = b""
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        while True:
+            try:
+                block = os.read(ours, 4096)
+            except OSError:  # the other end was closed
+                break
+            if not block:
+                break
+            shown += block
+    os.close(ours)
+    return shown.decode()
 
 
 def _wait_for_rows(batchkit: Command, process: subprocess.Popen[bytes]) -> dict[str, Any]:
