@@ -16,6 +16,9 @@ trip is as many answers as there are slots. The rules:
 4. Trouble of the platform takes a fraction of a slot each time and leaves the wall where it is.
 5. A slot whose attempt failed for load stays shut for a moment; for longer, the longer nobody has
    been answered.
+6. The ceiling, and what is believed of the wall, can be set from outside while it goes on: less
+   holds at once, more is believed at once too, since whoever says so knows more than was heard
+   here (`shares`). What rule 4 took stays taken, in proportion.
 """
 
 from __future__ import annotations
@@ -39,7 +42,10 @@ _LONGEST_PAUSE_S = 2.0
 
 
 class AdaptiveLimit:
-    """Between 1 and `ceiling` slots; begins at `start`, which an earlier run has `learned`."""
+    """Between 1 and `ceiling` slots; begins at `start`, which an earlier run has `learned`.
+
+    A ceiling of 0, which only `resize` can set, is no slot at all.
+    """
 
     def __init__(self, ceiling: int, *, start: int | None = None) -> None:
         assert ceiling >= 1
@@ -54,16 +60,43 @@ class AdaptiveLimit:
         self._refused_share = 0.0
         self._cut_at = -math.inf
         self._last_good: float | None = None
+        self._answers = 0  # with all slots in use, since it was last cut or set
 
     @property
     def slots(self) -> int:
         """How many requests may be in flight."""
-        return int(self._limit)
+        return min(int(self._limit), self.ceiling)
 
     @property
     def learned(self) -> int:
         """How many the account lets in, as far as is known: where the next run should start."""
         return int(self._known)
+
+    @property
+    def is_walled(self) -> bool:
+        """Whether the account is known to let in less than the ceiling."""
+        return self.learned < self.ceiling
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether a round trip of answers has come with the slots there are, or nearly as many."""
+        return self._answers >= self._limit
+
+    def resize(self, ceiling: int, known: int) -> None:
+        """Set the ceiling, and how many of its slots the account is believed to let in.
+
+        A ceiling of 0 shuts all slots and leaves the belief as it was.
+        """
+        assert ceiling >= 0
+        assert known >= 1
+        self.ceiling = ceiling
+        known = min(known, ceiling)
+        if known in {0, self.learned}:
+            return
+        self._limit = max(1.0, self._limit * known / self._known)
+        self._move_wall(known)
+        self._step = 1.0
+        self._answers = 0
 
     def on_end(
         self, signal: Signal, *, started_at: float, now: float, in_flight: int
@@ -80,6 +113,7 @@ class AdaptiveLimit:
             self._last_good = now
             self._refused_share -= self._refused_share / _MANY_OF
             if in_flight >= _BINDING * self.slots:
+                self._answers += 1
                 self._grow()
             return None
         if signal is Signal.REFUSED:
@@ -116,6 +150,7 @@ class AdaptiveLimit:
     def _cut_to(self, let_in: float) -> None:
         self._limit = max(1.0, min(self._limit, _KEPT * let_in))
         self._step = 1.0
+        self._answers = 0
 
     def _rest_answers(self) -> float:
         answers = self._rest * self._known

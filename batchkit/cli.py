@@ -19,6 +19,7 @@ COMMANDS = (  # modules of `batchkit.commands`, in the order of `--help`
     "check",
     "trial",
     "status",
+    "tune",
     "export",
     "models",
     "simulate",

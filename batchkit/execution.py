@@ -23,7 +23,14 @@ from batchkit.folder import RunFolder, write_json
 from batchkit.history import History
 from batchkit.inputs import Input, open_input
 from batchkit.journal import FORMAT, Journal, SealedPart
-from batchkit.lanes import Shared, build_lane, open_purse, remember, slots_that_fit
+from batchkit.lanes import (
+    Shared,
+    build_lane,
+    open_purse,
+    refusal_of,
+    slots_that_fit,
+    take_reins,
+)
 from batchkit.learned import LearnedLimits, state_folder
 from batchkit.log import EventLog
 from batchkit.opening import OpenRun
@@ -36,10 +43,13 @@ from batchkit.resume import Resumption
 from batchkit.scheduler import Lane, Scheduler
 from batchkit.serving import served
 from batchkit.session import LaneNote, Session, encode_session
+from batchkit.shares import Alone
 from batchkit.spec import Spec
+from batchkit.steering import Steering, open_lender
 from batchkit.stopping import Cause, Stopper, StopReason
 from batchkit.summary import RunSummary, summarize
 from batchkit.tally import Tally, encode_tally
+from batchkit.tuning import Wishes
 from batchkit.watch import Watch
 
 _BACKLOG_LEAST = 16  # records that are not durable yet; few slots must not wait for each fsync
@@ -180,7 +190,6 @@ class Execution:
         except WriteError as error:
             raise StoppedError(disk_trouble(error)) from error
         clock = SystemClock()
-        learned = LearnedLimits(state_folder(os.environ))
         self._stopper = stopper = Stopper()
         recorder = self._recorder(stopper, session.backlog)
         transport = AiohttpTransport(
@@ -197,7 +206,6 @@ class Execution:
                 purse=open_purse(self.spec, self.opened),
                 rng=Random(),  # noqa: S311  # jitter, not secrets
                 reader=self._reader,
-                learned=learned,
                 only=self.only,
             )
             lanes = [
@@ -206,27 +214,59 @@ class Execution:
             self._scheduler = Scheduler(
                 lanes, recorder, stopper, session=session, drain_s=self.spec.drain_s
             )
+            steering = self._steering(lanes, shared)
             progress = self.console.progress(self.opened.plan.rows, recorder.tally.settled)
-            watch = Watch(lanes, recorder, progress, purse=shared.purse, clock=clock)
+            watch = Watch(
+                lanes, recorder, progress, purse=shared.purse, steering=steering, clock=clock
+            )
             recorder.before_commit = self._measuring(lanes, watch.binding, clock)
             recorder.on_settled, recorder.on_sealed = self._log_failure, self._log_part
-            with rare_collections():
-                async with anyio.create_task_group() as group:
-                    group.start_soon(watch.run, name="watch")
-                    await self._scheduler.run()
-                    group.cancel_scope.cancel()
-            self._remember(lanes, learned, now=clock.wall())
+            await self._work(self._scheduler, steering, watch)
         finally:
             await transport.aclose()
             for reader in self._readers:
                 reader.close()
         return self._end(recorder, stopper, lanes)
 
-    def _remember(self, lanes: list[Lane], learned: LearnedLimits, *, now: float) -> None:
-        if self.spec.endpoint in {"sim", "local"}:
-            return  # whose addresses come and go
-        for lane in lanes:
-            remember(lane, self.endpoints[lane.pool.model.name], learned, now=now)
+    async def _work(self, scheduler: Scheduler, steering: Steering, watch: Watch) -> None:
+        try:
+            await steering.start()
+            with rare_collections():
+                async with anyio.create_task_group() as group:
+                    group.start_soon(watch.run, name="watch")
+                    group.start_soon(steering.run, name="steering")
+                    await scheduler.run()
+                    group.cancel_scope.cancel()
+        finally:
+            steering.close(is_quiet=not scheduler.is_cancelled)
+        steering.keep()
+
+    def _steering(self, lanes: list[Lane], shared: Shared) -> Steering:
+        state, say = state_folder(os.environ), self.console.say
+        is_apart = self.spec.endpoint in {"sim", "local"}  # their addresses come and go
+        learned = None if is_apart else LearnedLimits(state)
+        return Steering(
+            [
+                take_reins(lane, self.endpoints[lane.pool.model.name], shared, learned)
+                for lane in lanes
+            ],
+            Alone() if is_apart else open_lender(state, say),
+            wishes=Wishes(self._folder.path, shared.clock.wall),
+            learned=learned,
+            make_room=self._make_room,
+            say=say,
+            clock=shared.clock,
+        )
+
+    async def _make_room(self, slots: Mapping[str, int]) -> str | None:
+        """Prepare for so many requests of each model in flight; why not, if they cannot be."""
+        assert self._scheduler is not None
+        if self.is_stopping:
+            return "the run is stopping"
+        if (refusal := refusal_of(slots)) is not None:
+            return refusal
+        noted = await self._scheduler.note_slots(slots)
+        return None if noted else f"{self._folder.path}: cannot be written"
 
     def _log_failure(self, result: Result) -> None:
         if result.status == "failed":

@@ -33,6 +33,11 @@ class Feed(Generic[T]):
         """No rows now and none to come."""
         return self._closed and not self._rows
 
+    @property
+    def is_closed(self) -> bool:
+        """No rows to come; there may be some now."""
+        return self._closed
+
     async def put(self, chunk: list[T]) -> None:
         """Add a chunk, and wait until another is wanted; a closed feed drops it."""
         if self._closed:

@@ -73,6 +73,14 @@ class RunFolder:
         finally:
             os.close(descriptor)
 
+    def holder(self) -> int | None:
+        """The process that is running in this folder now, if one is."""
+        if not self.is_held():
+            return None
+        with suppress(OSError, ValueError):
+            return int((self.path / "run.lock").read_bytes()[:32])
+        return None
+
     def starts(self) -> list[Any]:
         """What `run.json` records of earlier starts; nothing hangs on it."""
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 import msgspec
@@ -27,9 +27,11 @@ from batchkit.providers.transport import Transport
 from batchkit.purse import Purse, attempt_bound
 from batchkit.quota import Quota
 from batchkit.recorder import Recorder
+from batchkit.reins import Reins
 from batchkit.requests import digest
 from batchkit.retry import RetryPolicy
 from batchkit.scheduler import Lane
+from batchkit.shares import Account
 from batchkit.spec import Spec
 from batchkit.stopping import Stopper
 
@@ -42,12 +44,23 @@ def slots_that_fit(spec: Spec, models: Iterable[str], say: Callable[[str], None]
     wanted = sum(slots.values())
     fit = raise_descriptor_limit(wanted)
     if fit < wanted:
-        say(
-            f"only {fit:,} of {wanted:,} connections fit the limit on open files; "
-            f"raise it (ulimit -n {wanted + RESERVED}) or give --concurrency {fit}"
-        )
+        say(_unfit(fit, wanted))
         slots = {name: max(1, slot * fit // wanted) for name, slot in slots.items()}
     return slots
+
+
+def refusal_of(slots: Mapping[str, int]) -> str | None:
+    """Why not so many requests can be in flight; None if they can."""
+    wanted = sum(slots.values())
+    fit = raise_descriptor_limit(wanted)
+    return None if fit >= wanted else _unfit(fit, wanted)
+
+
+def _unfit(fit: int, wanted: int) -> str:
+    return (
+        f"only {fit:,} of {wanted:,} connections fit the limit on open files; "
+        f"raise it (ulimit -n {wanted + RESERVED}) or give --concurrency {fit}"
+    )
 
 
 def open_purse(spec: Spec, opened: OpenRun) -> Purse | None:
@@ -77,7 +90,6 @@ class Shared(msgspec.Struct, frozen=True):
     purse: Purse | None
     rng: Random
     reader: Callable[[], Journal]
-    learned: LearnedLimits
     only: frozenset[int] | None = None  # the rows to ask, if not all
 
 
@@ -99,7 +111,7 @@ def build_lane(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> Lan
             wall=shared.clock.wall,
         ),
         gate=Gate(
-            AdaptiveLimit(slots, start=_start(name, slots, endpoint, shared)),
+            AdaptiveLimit(slots),
             clock=shared.clock.now,
             start_s=START_S,
             rng=shared.rng,
@@ -140,19 +152,23 @@ def _feeder(name: str, chunk: int, shared: Shared) -> Feeder:
     )
 
 
-def _start(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> int | None:
-    """Where the limit starts: at what an earlier run has learned of this account, if one has."""
+def take_reins(
+    lane: Lane, endpoint: Endpoint, shared: Shared, learned: LearnedLimits | None
+) -> Reins:
+    """Who sets the slots of `lane`; with `learned` it starts where an earlier run ended."""
+    spec, name, limit = shared.given.spec, lane.pool.model.name, lane.pool.gate.limit
+    assert isinstance(limit, AdaptiveLimit)
     key = key_fingerprint(endpoint.key)
-    known = shared.learned.start(endpoint.url, key, name, now=shared.clock.wall())
-    return None if known is None else min(known, slots)
-
-
-def remember(lane: Lane, endpoint: Endpoint, learned: LearnedLimits, *, now: float) -> None:
-    """Keep what a lane has learned of the account, if it was refused anything."""
-    limit = lane.pool.gate.limit
-    if isinstance(limit, AdaptiveLimit) and limit.learned < limit.ceiling:
-        key = key_fingerprint(endpoint.key)
-        learned.learn(endpoint.url, key, lane.pool.model.name, limit.learned, now=now)
+    now = shared.clock.wall()
+    return Reins(
+        lane,
+        limit,
+        Account(endpoint.url, key, name),
+        table=spec.table[name].slots(spec.tier),
+        rows=shared.opened.plan.share(name).rows,
+        start=None if learned is None else learned.start(endpoint.url, key, name, now=now),
+        patience_s=spec.drain_s,
+    )
 
 
 def _quota(model: Model) -> Quota | None:

@@ -3,6 +3,12 @@
 The service publishes no account's limit and no answer tells it, so it is worth remembering: per
 endpoint, key (a fingerprint of it) and model, for each hour of the day in China, since limits
 shrink on weekday afternoons there (docs.bigmodel.cn, rate-limit).
+
+What is kept of a run is not where its limit stood when it ended. After an outage, or just after a
+cut, that is too low, and a start that is too low costs the next run a dozen round trips of growing,
+while one that is too high costs it one round trip of refusals. So the most is kept that was let in
+for a whole round trip (`Evidence`), of the last few minutes in which anything was: an outage proves
+nothing and takes nothing away, and a limit that has shrunk for good is learned in as many minutes.
 """
 
 from __future__ import annotations
@@ -20,6 +26,8 @@ import msgspec
 from batchkit.clock import CHINA
 
 STALE_S = 30 * 86_400.0  # an account's level may have changed
+_MINUTES = 5  # with evidence; growing back from a single slot to thousands takes less
+_MINUTE_S = 60.0
 _BUSY_S = 5.0
 
 _SCHEMA = """
@@ -39,6 +47,35 @@ class Learned(msgspec.Struct, frozen=True):
     hour: int  # of the day, in China
     slots: int
     at: float  # seconds since the epoch
+
+
+class Evidence:
+    """What a run has seen one account let in of one model."""
+
+    def __init__(self) -> None:
+        self._most: dict[int, int] = {}  # slots by minute, oldest first
+        self._is_walled: dict[int, bool] = {}
+
+    def note(self, slots: int, *, is_walled: bool, now: float) -> None:
+        """`slots` were in flight for a round trip; `is_walled` if more would have been refused."""
+        minute = int(now // _MINUTE_S)
+        self._most[minute] = max(slots, self._most.get(minute, 0))
+        self._is_walled[minute] = is_walled or self._is_walled.get(minute, False)
+        while len(self._most) > _MINUTES:
+            del self._is_walled[(oldest := min(self._most))], self._most[oldest]
+
+    def worth_keeping(self, known: int | None) -> int | None:
+        """Where the next run should start, if that is news to who knows `known`.
+
+        A run that was held back by something else than the account knows no more than that as many
+        are let in: news only for who believes in less.
+        """
+        if not self._most:
+            return None
+        most = max(self._most.values())
+        if any(self._is_walled.values()) or (known is not None and most > known):
+            return None if most == known else most
+        return None
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:

@@ -6,6 +6,8 @@
   all slots taken at once.
 * A slot whose attempt was refused stays shut for a moment: refusals come back at once, and would
   otherwise be asked for as fast as they come.
+* Slots that come while it goes on are spread like the first ones. Slots that are lent (`leases`)
+  are not taken any more once the loan has run out.
 """
 
 from __future__ import annotations
@@ -63,21 +65,26 @@ class Room:
     The caller keeps the time and waits; a simulation can do both.
     """
 
-    __slots__ = ("_began", "_pace", "_shut", "in_flight", "limit")
+    __slots__ = ("_began", "_pace", "_shut", "_start_s", "in_flight", "lent_until", "limit")
 
     def __init__(self, limit: Limit, *, start_s: float = 0.0) -> None:
         self.limit = limit
         self.in_flight = 0
+        self.lent_until = float("inf")
+        self._start_s = start_s
         self._began: float | None = None
         self._pace = max(_SLOWEST_START, limit.slots / start_s) if start_s else None
         self._shut: list[float] = []  # a heap of the times at which slots open again
 
     def opens_at(self, now: float) -> float:
-        """When one more attempt may begin: `now` for at once, infinity for not before one ends."""
+        """When one more attempt may begin: `now` for at once, infinity for not before one ends.
+
+        Infinity, too, while there are no slots and once the loan has run out.
+        """
         while self._shut and self._shut[0] <= now:
             heappop(self._shut)
         slots = self.limit.slots
-        if self.in_flight >= slots:
+        if self.in_flight >= slots or now >= self.lent_until:
             return float("inf")
         if self.in_flight >= slots - len(self._shut):
             return self._shut[0]
@@ -87,6 +94,15 @@ class Room:
             self._pace = None
             return now
         return max(now, self._began + self.in_flight / self._pace)
+
+    def change(self, change: Callable[[], None], now: float) -> None:
+        """Change the limit by calling `change`; the slots that it has more are spread."""
+        before = self.limit.slots
+        change()
+        slots = self.limit.slots
+        if slots > before and self._start_s:
+            self._pace = max(_SLOWEST_START, slots / self._start_s)
+            self._began = now - self.in_flight / self._pace
 
     def begin(self, now: float) -> None:
         """Take a slot."""
@@ -167,6 +183,11 @@ class Gate:
         """Slots that are taken."""
         return self._room.in_flight
 
+    @property
+    def waiting(self) -> int:
+        """Attempts that wait for a slot."""
+        return len(self._repeated) + len(self._new)
+
     async def acquire(self, *, again: bool = False) -> None:
         """Wait for a slot and take it; raises `DrainingError` once the gate is closed."""
         if self._closed:
@@ -193,6 +214,17 @@ class Gate:
         for waiting in (self._repeated, self._new):
             while waiting:
                 waiting.popleft().come.set()
+
+    def change(self, change: Callable[[], None]) -> None:
+        """Change the limit by calling `change`; what is in flight stays so."""
+        self._account()
+        self._room.change(change, self._clock())
+        self._admit()
+
+    def lend(self, until: float) -> None:
+        """Hand out slots until then (monotonic seconds), if nothing else is said by then."""
+        self._room.lent_until = until
+        self._admit()
 
     def settle_pending(self, *, pending: bool) -> None:
         """Say whether rows are still waiting to be sent."""

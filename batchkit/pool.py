@@ -138,9 +138,19 @@ class Pool:
         self._rng = rng
         self._rates = Rates.of(model.price)
         self._breaker = Breaker()
+        self._workers = 0  # not counting those that back off
         self._surplus = 0
         self._last_good = clock.now()
+        self._first_sent: float | None = None
+        self._longest_s: float | None = None
         self._spawn: Callable[[], None] = lambda: None
+
+    @property
+    def longest_s(self) -> float:
+        """The longest an answer has taken; until one comes, how long it has been waited for."""
+        if self._longest_s is not None or self._first_sent is None:
+            return self._longest_s or 0.0
+        return self._clock.now() - self._first_sent
 
     async def run(self, workers: int) -> None:
         """Work until the feed is exhausted and every request taken from it has settled."""
@@ -152,9 +162,23 @@ class Pool:
                     group.start_soon(self._work, name=f"worker {self.model.name}")
 
                 self._spawn = spawn
-                for _ in range(workers):
-                    self._spawn()
+                self.staff(workers)
+            self._spawn = lambda: None
             outer.cancel_scope.cancel()
+
+    def staff(self, workers: int) -> None:
+        """Have as many workers; whoever is one too many ends when its request has settled."""
+        more, self._workers = workers - self._workers, workers
+        self._surplus -= more
+        while self._surplus < 0:
+            self._surplus += 1
+            self._spawn()
+
+    def change(self, change: Callable[[], None]) -> None:
+        """Change the limit by calling `change`."""
+        if self.gate.limit.slots == 0:  # nobody was asked, so nobody kept silent
+            self._last_good = self._clock.now()
+        self.gate.change(change)
 
     async def _close_when_stopped(self) -> None:
         await self._stopper.wait()
@@ -239,6 +263,7 @@ class Pool:
             await self._quota.acquire(_tokens_of(life.request))
         await self.gate.acquire(again=again)
         started = self._clock.now()
+        self._first_sent = self._first_sent or started
         life.attempts += 1
         life.last = attempt = Attempt(
             row=life.request.row,
@@ -266,6 +291,7 @@ class Pool:
             self._blame(life, attempt, outcome)
         else:
             self._last_good = self._clock.now()
+            self._longest_s = max(self._longest_s or 0.0, attempt.latency_s)
             attempt.http_status = outcome.http_status
             self._bill(life, attempt, outcome.usage)
         return outcome

@@ -23,6 +23,7 @@ class ModelLive(msgspec.Struct, frozen=True):
     in_flight: int
     limit: int
     backing_off: int
+    runs: int = 1  # that share the account, this one included
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -34,6 +35,7 @@ class Live(msgspec.Struct, frozen=True):
     rows_per_s: float
     tokens_per_s: float
     bound_by: str | None = None  # what holds it back, see `binding`
+    paused: bool = False
 
 
 class Pace:
@@ -61,18 +63,28 @@ def totals(tally: Tally, live: Live) -> str:
     failed = sum(model.failed for model in tally.models.values())
     rates = [f"{live.rows_per_s:,.1f} rows/s", f"{tqdm.format_sizeof(live.tokens_per_s)}tok/s"]
     bound = [f"bound by {live.bound_by}"] if live.bound_by else []
-    return " · ".join([*rates, *costs, f"{failed:,} failed", *bound])
+    paused = ["paused"] if live.paused else []
+    return " · ".join([*paused, *rates, *costs, f"{failed:,} failed", *bound])
 
 
 def of_model(model: ModelLive, tally: Tally) -> str:
     """`glm-4-airx: 5/5 in flight, 2 waiting to retry`."""
-    words = [f"{model.in_flight:,}/{model.limit:,} in flight"]
-    if model.backing_off:
-        words.append(f"{model.backing_off:,} waiting to retry")
+    words = [in_flight(model)]
     counts = tally.models.get(model.name)
     if counts is not None and counts.refused:
         words.append(f"{counts.refused:,} refused")
     return f"{model.name}: {', '.join(words)}"
+
+
+def in_flight(model: ModelLive) -> str:
+    """`5/5 in flight, 2 waiting to retry, shared with 1 other run`."""
+    words = [f"{model.in_flight:,}/{model.limit:,} in flight"]
+    if model.backing_off:
+        words.append(f"{model.backing_off:,} waiting to retry")
+    if model.runs > 1:
+        others = "1 other run" if model.runs == 2 else f"{model.runs - 1:,} other runs"
+        words.append(f"shared with {others}")
+    return ", ".join(words)
 
 
 def _short(amount: str) -> str:

@@ -5,7 +5,7 @@ For each model a feeder, a feed and a pool, independent of the others; one recor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import anyio
 import anyio.to_thread
@@ -74,6 +74,17 @@ class Scheduler:
     def cancel(self) -> None:
         """Break off what is in flight; what arrived is still committed."""
         self._work.cancel()
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._work.cancel_called
+
+    async def note_slots(self, slots: Mapping[str, int]) -> bool:
+        """Make it durable that so many requests of each model may be in flight from now on."""
+        for name, most in slots.items():
+            note = self._session.lanes[name]
+            note.slots = max(note.slots, most)
+        return await self._save()
 
     async def _bound_drain(self) -> None:
         await self._stopper.wait()

@@ -13,7 +13,7 @@ from batchkit.errors import UsageError
 from batchkit.folder import RunFolder
 from batchkit.journal import Journal
 from batchkit.plan import decode_plan
-from batchkit.progress import Live
+from batchkit.progress import Live, in_flight
 from batchkit.summary import RunSummary, as_table, summarize
 from batchkit.tally import Tally, decode_tally
 
@@ -23,7 +23,7 @@ _decode_live = msgspec.msgpack.Decoder(Live).decode
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A look at a run."""
 
-    state: str  # running, complete, stopped, planning
+    state: str  # running, paused, complete, stopped, planning
     summary: RunSummary
     live: Live | None  # while it runs
     damage: list[str]  # what is not as it was left; not looked for while the run goes on
@@ -56,7 +56,9 @@ def read_status(path: Path, version: str) -> RunStatus:
     live = _decode_live(live_blob) if is_running and live_blob is not None else None
     left = rows - tally.settled
     return RunStatus(
-        state=_state(is_running=is_running, is_planned=plan is not None, left=left),
+        state="paused"
+        if live and live.paused
+        else _state(is_running=is_running, is_planned=plan is not None, left=left),
         summary=summary,
         live=live,
         damage=[str(one) for one in damage],
@@ -76,9 +78,7 @@ def as_text(status: RunStatus) -> str:
     lines = [f"{status.state}, {status.rows_left:,} rows left"]
     if status.live is not None:
         age = max(0.0, time.time() - status.live.updated_at)
-        for model in status.live.models:
-            waiting = f", {model.backing_off:,} waiting to retry" if model.backing_off else ""
-            lines.append(f"{model.name}: {model.in_flight}/{model.limit} in flight{waiting}")
+        lines += [f"{model.name}: {in_flight(model)}" for model in status.live.models]
         lines.append(
             f"{status.live.rows_per_s:,.1f} rows/s, {status.live.tokens_per_s:,.0f} tokens/s, "
             f"{age:.0f} s ago, process {status.live.pid}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import anyio
 import msgspec
@@ -15,6 +15,7 @@ from batchkit.progress import Live, ModelLive, Pace, Progress
 from batchkit.purse import Purse
 from batchkit.recorder import Recorder
 from batchkit.scheduler import Lane
+from batchkit.steering import Steering
 
 _LOOK_EVERY_S = 0.25
 _SAVE_EVERY_S = 1.0
@@ -30,6 +31,7 @@ class Watch:
         progress: Progress,
         *,
         purse: Purse | None,
+        steering: Steering,
         clock: SystemClock,
     ) -> None:
         self.binding = Binding()
@@ -37,6 +39,7 @@ class Watch:
         self._recorder = recorder
         self._progress = progress
         self._purse = purse
+        self._steering = steering
         self._clock = clock
         self._pace = Pace()
         self._looked_at = clock.now()
@@ -64,13 +67,16 @@ class Watch:
         return Live(
             pid=os.getpid(),
             updated_at=self._clock.wall(),
-            models=[_model(lane) for lane in self._lanes],
+            models=[_model(lane, self._steering.runs) for lane in self._lanes],
             rows_per_s=rows_per_s,
             tokens_per_s=tokens_per_s,
             bound_by=self.binding.now,
+            paused=self._steering.is_paused,
         )
 
     def _bound(self, *, lag_s: float) -> Bound | None:
+        if self._steering.is_paused:
+            return None
         return bound_of(
             [_lane(lane) for lane in self._lanes],
             lag_s=lag_s,
@@ -87,9 +93,9 @@ class Watch:
         return share
 
 
-def _model(lane: Lane) -> ModelLive:
-    gate = lane.pool.gate
-    return ModelLive(lane.pool.model.name, gate.in_flight, gate.limit.slots, lane.pool.backing_off)
+def _model(lane: Lane, runs: Mapping[str, int]) -> ModelLive:
+    gate, name = lane.pool.gate, lane.pool.model.name
+    return ModelLive(name, gate.in_flight, gate.limit.slots, lane.pool.backing_off, runs[name])
 
 
 def _lane(lane: Lane) -> LaneLook:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,7 @@ def add_sending(parser: argparse.ArgumentParser) -> None:
     add("--endpoint", metavar="bigmodel|local|sim|URL", help="where to send (default: bigmodel)")
     add("--dialect", metavar="glm|openai", help="how the endpoint speaks (default: by its address)")
     add("--api-key-env", metavar="NAME", help="the environment variable that holds the key")
-    add(
-        "--concurrency",
-        metavar="[MODEL=]N",
-        action="append",
-        help="at most N requests in flight, for each model or for one; repeatable",
-    )
+    add_concurrency(parser)
     add("--timeout", metavar="SECONDS", type=float, help="of one attempt (default: 300)")
     add(
         "--max-attempts",
@@ -81,6 +76,15 @@ def add_sending(parser: argparse.ArgumentParser) -> None:
     add("--local-model", metavar="GGUF", type=Path, help="the model file for --endpoint local")
 
 
+def add_concurrency(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--concurrency",
+        metavar="[MODEL=]N",
+        action="append",
+        help="at most N requests in flight, for each model or for one; repeatable",
+    )
+
+
 def options_of(namespace: argparse.Namespace) -> Options:
     """The options that a command line gives; raises `UsageError`."""
     given = {
@@ -91,11 +95,12 @@ def options_of(namespace: argparse.Namespace) -> Options:
     if "retry_failed" in given:
         given["retry_failed"] = [kind for kind in given["retry_failed"].split(",") if kind]
     if "concurrency" in given:
-        given["concurrency"] = _concurrency(given["concurrency"])
+        given["concurrency"] = ceilings_of(given["concurrency"])
     return Options(**given)
 
 
-def _concurrency(words: list[str]) -> Mapping[str, int]:
+def ceilings_of(words: list[str]) -> dict[str, int]:
+    """The numbers of `--concurrency` by model, "" for every one; raises `UsageError`."""
     ceilings: dict[str, int] = {}
     for word in words:
         model, _, number = word.rpartition("=")
