@@ -109,11 +109,12 @@ def share_of(ask: Ask, wall: int | None, others: Others) -> Share:
     fair = fair_parts(max(0, ask.cap - fenced), needs)[place]
     left = ask.cap - fenced - sum(one.holds for one in others.living)
     ceiling = min(fair, max(ask.holds, left))
-    others_in_flight = sum(one.in_flight for one in (*others.living, *others.fenced))
+    others_in_flight = sum(one.in_flight for one in others.living)
     known = ceiling
     if wall is not None:
         part = fair_parts(min(wall, ask.cap), needs)[place]
-        known = min(ceiling, part, wall - others_in_flight)
+        taken = others_in_flight + sum(one.in_flight for one in others.fenced)
+        known = min(ceiling, part, wall - taken)
     return Share(ceiling, max(1, known), 1 + len(others.living), others_in_flight)
 
 
@@ -132,12 +133,14 @@ def fair_parts(whole: int, needs: Sequence[int]) -> list[int]:
     """`whole` in equal parts, none above its need; who came first has what cannot be divided."""
     parts = [0] * len(needs)
     left = whole
-    by_need = sorted(range(len(needs)), key=lambda place: needs[place])
-    for done, place in enumerate(by_need):
-        parts[place] = min(needs[place], left // (len(needs) - done))
-        left -= parts[place]
-    for place, need in enumerate(needs):
-        if left and parts[place] < need:
-            parts[place] += 1
-            left -= 1
+    while unmet := [place for place, need in enumerate(needs) if parts[place] < need]:
+        level = left // len(unmet)
+        if not level:
+            unmet, level = unmet[:left], 1
+        for place in unmet:
+            more = min(level, needs[place] - parts[place])
+            parts[place] += more
+            left -= more
+        if not left:
+            break
     return parts

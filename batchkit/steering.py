@@ -23,6 +23,7 @@ from batchkit.wording import reason, shown, shown_names
 
 _EVERY_S = 0.2
 _KEEP_EVERY_S = 60.0
+_SAY_AFTER_S = 3.0
 
 
 class Steering:
@@ -62,18 +63,15 @@ class Steering:
     async def start(self) -> None:
         """Take the first shares; before that nothing may be sent."""
         await self._share()
-        for reins in self._reins:
-            if not reins.ceiling:
-                others = "another run holds" if reins.runs <= 2 else "other runs hold"
-                self._say(
-                    f"{reins.name}: {others} the account's {reins.table:,} slots; "
-                    "waiting for a share"
-                )
 
     async def run(self) -> None:
         """Steer until cancelled."""
+        began, is_told = self._clock.now(), False
         while True:
             await anyio.sleep(_EVERY_S)
+            if not is_told and self._clock.now() - began >= _SAY_AFTER_S:
+                is_told = True
+                self._tell_of_others()
             for wish in self._wishes.take():
                 wish.answer(await self.tune(wish.tune))
             await self._share()
@@ -99,6 +97,15 @@ class Steering:
             self._lender.close(is_quiet=is_quiet)
         except TROUBLE:
             return  # what it held is fenced, and then free
+
+    def _tell_of_others(self) -> None:
+        """Say why nothing is sent yet: a share comes at once, unless others' requests are long."""
+        for reins in self._reins:
+            if not reins.ceiling and not reins.is_paused:
+                self._say(
+                    f"{reins.name}: other runs have requests in flight in all {reins.table:,} slots "
+                    "of the account; waiting for a share"
+                )
 
     async def _share(self) -> None:
         now = self._clock.now()

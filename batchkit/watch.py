@@ -48,13 +48,15 @@ class Watch:
     async def run(self) -> None:
         """Look until cancelled."""
         saved_at = due_at = self._clock.now()
+        was_paused = False
         try:
             while True:
                 now = self._clock.now()
                 self.binding.look(self._bound(lag_s=now - due_at))
                 live = self._look(now)
                 self._progress.show(now, self._recorder.tally, live)
-                if now - saved_at >= _SAVE_EVERY_S:
+                if now - saved_at >= _SAVE_EVERY_S or live.paused is not was_paused:
+                    was_paused = live.paused
                     saved_at = now
                     await self._recorder.save({"live": msgspec.msgpack.encode(live)})
                 due_at = self._clock.now() + _LOOK_EVERY_S
