@@ -72,9 +72,9 @@ class Reins:
         """What the user is told who wants so many slots."""
         slots = min(wanted, self.table)
         words = f"{self.name}: at most {slots:,} requests in flight, {self.allowed:,} before"
-        return (
-            words if slots == wanted else f"{words}; the table has no more, {wanted:,} were asked"
-        )
+        if slots < wanted:
+            words += f"; the table has no more, {wanted:,} were asked for"
+        return words
 
     @property
     def _pool(self) -> Pool:

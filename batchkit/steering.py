@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -62,6 +63,7 @@ class Steering:
 
     async def start(self) -> None:
         """Take the first shares; before that nothing may be sent."""
+        self._wishes.sweep()
         await self._share()
 
     async def run(self) -> None:
@@ -93,18 +95,16 @@ class Steering:
 
     def close(self, *, is_quiet: bool) -> None:
         """Give the account back to the others; `is_quiet` if nothing was broken off in flight."""
-        try:
+        with suppress(*TROUBLE):  # what it held is fenced, and then free
             self._lender.close(is_quiet=is_quiet)
-        except TROUBLE:
-            return  # what it held is fenced, and then free
 
     def _tell_of_others(self) -> None:
         """Say why nothing is sent yet: a share comes at once, unless others' requests are long."""
         for reins in self._reins:
             if not reins.ceiling and not reins.is_paused:
                 self._say(
-                    f"{reins.name}: other runs have requests in flight in all {reins.table:,} slots "
-                    "of the account; waiting for a share"
+                    f"{reins.name}: other runs have requests in flight in all {reins.table:,} "
+                    "slots of the account; waiting for a share"
                 )
 
     async def _share(self) -> None:
@@ -121,7 +121,8 @@ class Steering:
         except TROUBLE as error:
             if is_busy(error) and now < self._lent_at + LOAN_S:
                 return []
-            self.close(is_quiet=False)
+            with suppress(*TROUBLE):
+                self._lender.close(is_quiet=False)
             self._lender = alone(error, self._say)
             shares = self._lender.exchange(asks, now)
         self._lent_at = now

@@ -3,7 +3,7 @@
 1. A wish is a file `tune-<token>.json`, whole from the moment it has its name. Whoever removes it
    owns it: the process, to do it, or the sender, who then knows that it will never be done.
 2. It names the process it is for and the time. One that was left over is removed and not done.
-3. The answer is `tune-<token>.done`; the sender removes it, else the process at its end.
+3. The answer is `tune-<token>.done`; the sender removes it, else the next process at its start.
 """
 
 from __future__ import annotations
@@ -42,8 +42,7 @@ class Tune(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def ceiling(self, model: str) -> int | None:
         """The requests of `model` that may be in flight; None if nothing is said of it."""
-        given = [self.concurrency[name] for name in ("", model) if name in self.concurrency]
-        return min(given, default=None)
+        return min((n for name, n in self.concurrency.items() if name in {"", model}), default=None)
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,11 +84,12 @@ class Wishes:
                 continue
             yield Wish(tune, path)
 
-    def clear(self) -> None:
-        """Leave no file behind."""
-        for path in self._path.glob("tune-*"):
-            with suppress(OSError):
-                path.unlink()
+    def sweep(self) -> None:
+        """Remove the answers that nobody has fetched, and what was not written to its end."""
+        for pattern in (f"tune-*{_ANSWER}", ".tune-*.tmp"):
+            for path in self._path.glob(pattern):
+                with suppress(OSError):
+                    path.unlink()
 
 
 def send(path: Path, tune: Tune, *, wait_s: float = WAIT_S) -> list[str]:

@@ -106,5 +106,5 @@ def ceilings_of(words: list[str]) -> dict[str, int]:
         model, _, number = word.rpartition("=")
         if not number.isdecimal():
             raise UsageError(f"--concurrency: expected N or MODEL=N, got {word!r}")
-        ceilings[model] = int(number)
+        ceilings[model.lower()] = int(number)
     return ceilings

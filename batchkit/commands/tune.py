@@ -31,6 +31,9 @@ def main(namespace: argparse.Namespace) -> int:
     from batchkit.tuning import Tune, send
 
     concurrency = ceilings_of(namespace.concurrency or [])
+    for slots in concurrency.values():
+        if slots < 1:
+            raise UsageError(f"--concurrency: expected at least 1, got {slots}")
     paused = namespace.pause if namespace.pause or namespace.resume else None
     if paused is None and not concurrency:
         raise UsageError("tune: nothing to change; give --concurrency, --pause or --resume")

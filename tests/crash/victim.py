@@ -82,13 +82,23 @@ class Victim:
             time.sleep(0.002)
 
 
-def start(here: Path, *words: str | Path, tracer: Sequence[str] = (), **popen: Any) -> Victim:
-    """`batchkit run` with `words` in the folder `here`; parts have `PART_ROWS` rows."""
+def start(
+    here: Path,
+    *words: str | Path,
+    tracer: Sequence[str] = (),
+    state: Path | None = None,
+    **popen: Any,
+) -> Victim:
+    """`batchkit run` with `words` in the folder `here`; parts have `PART_ROWS` rows.
+
+    Victims of one `state` folder know of each other; by default it is in `here`.
+    """
     command = [*tracer, sys.executable, "-c", _LAUNCH, "run", *map(str, words)]
     said = here / "said"
     with said.with_suffix(".out").open("wb") as out, said.with_suffix(".err").open("wb") as err:
         streams = {"stdout": out, "stderr": err, "stdin": subprocess.DEVNULL, **popen}
-        process = subprocess.Popen(command, cwd=here, env=ENVIRONMENT, **streams)
+        environment = {**ENVIRONMENT, "XDG_STATE_HOME": str(state or here / "state")}
+        process = subprocess.Popen(command, cwd=here, env=environment, **streams)
     _started.append(process)
     return Victim(process, said)
 

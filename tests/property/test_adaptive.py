@@ -52,6 +52,35 @@ def test_it_stays_between_1_and_the_ceiling_and_knows_no_less_than_it_offers(
 
 @given(
     CEILINGS,
+    st.lists(
+        st.tuples(st.integers(0, 300), st.integers(1, 400))
+        | st.tuples(st.sampled_from(Signal), st.integers(1, 60)),
+        max_size=60,
+    ),
+)
+def test_whatever_is_set_from_outside_the_limit_stays_below_it(
+    ceiling: int, steps: list[tuple[int, int] | tuple[Signal, int]]
+) -> None:
+    limit, now = AdaptiveLimit(ceiling), 0.0
+    for what, number in steps:
+        if isinstance(what, Signal):
+            for _ in range(number):
+                now += 0.1
+                limit.on_end(what, started_at=now - 1, now=now, in_flight=max(1, limit.slots))
+        else:
+            believed = limit.learned
+            limit.resize(what, number)
+            ceiling = what
+            assert limit.learned == (min(what, number) if what else believed)
+        if ceiling:
+            assert 1 <= limit.slots <= limit.learned <= ceiling
+            assert limit.is_walled is (limit.learned < ceiling)
+        else:
+            assert limit.slots == 0
+
+
+@given(
+    CEILINGS,
     st.lists(st.tuples(st.sampled_from(Signal), st.floats(0.0, 1.0), st.floats(0, 0.99))),
 )
 def test_there_is_never_room_beyond_the_limit_and_always_room_again(

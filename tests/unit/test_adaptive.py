@@ -210,6 +210,59 @@ def test_silence_is_counted_from_the_first_attempt() -> None:
     assert limit.on_end(STRAINED, started_at=101.0, now=102.0, in_flight=1) == pytest.approx(1.0)
 
 
+def test_a_lower_ceiling_holds_at_once_and_what_was_believed_comes_back_with_a_higher_one() -> None:
+    line = Line(200)
+    line.find_wall(100)
+    line.limit.resize(30, 30)
+    assert (line.limit.slots, line.limit.learned, line.limit.is_walled) == (27, 30, False)
+    line.limit.resize(200, 100)
+    assert (line.limit.slots, line.limit.learned, line.limit.is_walled) == (90, 100, True)
+
+
+def test_a_ceiling_of_nothing_shuts_all_slots_and_leaves_the_belief() -> None:
+    line = Line(200)
+    line.find_wall(100)
+    line.limit.resize(0, 7)
+    assert (line.limit.slots, line.limit.learned) == (0, 100)
+    assert line.end(GOOD, in_flight=3) is None
+    assert line.limit.slots == 0
+    line.limit.resize(200, 100)
+    assert (line.limit.slots, line.limit.learned) == (90, 100)
+
+
+def test_more_is_believed_at_once_and_the_way_past_it_begins_anew() -> None:
+    line = Line(400)
+    line.find_wall(100)
+    line.limit.resize(400, 200)
+    assert (line.limit.slots, line.limit.learned) == (180, 200)
+    assert 400 <= line.climb() <= 600  # it rests for two round trips
+
+
+def test_platform_trouble_stays_in_proportion() -> None:
+    line = Line(100)
+    line.ends(STRAINED, 1000)
+    assert line.limit.slots == 50
+    line.limit.resize(50, 50)
+    assert line.limit.slots == 25
+
+
+def test_slots_are_proven_by_a_round_trip_of_answers_since_they_were_cut_or_set() -> None:
+    line = Line(40)
+    proven = []
+
+    def after(signal: Signal, times: int, in_flight: int | None = None) -> None:
+        line.ends(signal, times, in_flight=in_flight)
+        proven.append(line.limit.is_proven)
+
+    after(GOOD, 39)
+    after(GOOD, 1)
+    line.limit.resize(20, 20)
+    after(GOOD, 20, 15)  # not with all slots in use
+    after(GOOD, 20)
+    after(REFUSED, 1, 20)
+    assert proven == [False, True, False, True, False]
+
+
 # -- in simulated time, against accounts of `benchmarks.limits` ------------------------------------
 
 SHORT = Latency(0.25, 0.4)

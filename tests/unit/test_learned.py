@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchkit.learned import STALE_S, LearnedLimits, key_fingerprint, state_folder
+from batchkit.learned import STALE_S, Evidence, LearnedLimits, key_fingerprint, state_folder
 
 AT_NOON = 1_795_060_800.0  # 2026-11-19 12:00 in China
 HOUR = 3600.0
@@ -65,3 +65,33 @@ def test_a_key_is_known_by_a_fingerprint_that_does_not_tell_it() -> None:
 def test_the_folder_is_where_xdg_says() -> None:
     assert state_folder({"XDG_STATE_HOME": "/x"}) == Path("/x/batchkit")
     assert state_folder({}) == Path.home() / ".local/state/batchkit"
+
+
+def noted(*notes: tuple[float, int, bool]) -> Evidence:
+    evidence = Evidence()
+    for minute, slots, is_walled in notes:
+        evidence.note(slots, is_walled=is_walled, now=60 * minute)
+    return evidence
+
+
+def test_an_outage_at_the_end_takes_nothing_away_from_what_was_let_in() -> None:
+    before = [(minute, 100, True) for minute in range(5)]
+    assert noted(*before, (5.0, 1, True), (5.5, 12, True)).worth_keeping(None) == 100
+    assert noted(*before, *((9.0 + m, 60, True) for m in range(2))).worth_keeping(None) == 100
+
+
+def test_a_limit_that_has_shrunk_is_learned_within_minutes() -> None:
+    assert noted(*((m, 100, True) for m in range(9)), *((9 + m, 50, True) for m in range(5))) \
+        .worth_keeping(100) == 50  # fmt: skip
+
+
+def test_a_run_that_was_held_back_by_something_else_knows_only_that_as_many_are_let_in() -> None:
+    assert noted((0, 20, False)).worth_keeping(None) is None
+    assert noted((0, 20, False)).worth_keeping(100) is None
+    assert noted((0, 20, False)).worth_keeping(5) == 20
+    assert noted((0, 20, True), (1, 30, False)).worth_keeping(100) == 30
+
+
+def test_what_is_known_or_was_not_seen_is_no_news() -> None:
+    assert noted((0, 20, True)).worth_keeping(20) is None
+    assert noted().worth_keeping(None) is None

@@ -91,9 +91,13 @@ def test_a_run_that_is_stopped_loses_its_loan_and_asks_anew(tmp_path: Path) -> N
     assert other.ask(loan - 0.1).ceiling == 0
     assert other.ask(loan).ceiling == 0  # its requests may be in flight still
     assert other.ask(loan + 4.0).ceiling == 60
-    stopped.in_flight = 0
+    assert stopped.in_flight == 60  # as it believes: it has not read the answers
     assert stopped.ask(loan + 5.0).ceiling == 0
-    assert other.ask(loan + 5.0).ceiling == 30
+    stopped.in_flight = 0
+    assert other.ask(loan + 5.2).ceiling == 30
+    other.in_flight = 30
+    other.ask(loan + 5.4)
+    assert stopped.ask(loan + 5.4).ceiling == 30
 
 
 def test_other_accounts_are_none_of_its_business(tmp_path: Path) -> None:

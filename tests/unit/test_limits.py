@@ -371,3 +371,61 @@ async def test_closing_does_not_wait_for_shut_slots() -> None:
         gate.close()
     await anyio.sleep(10)
     assert (waiters.drained, gate.in_flight) == (["waiting"], 0)
+
+
+async def test_slots_that_come_are_spread_and_slots_that_go_are_gone_at_once() -> None:
+    limit = Settable(100)
+    room = Room(limit, start_s=START_S)
+    began = begin_all(room, 0.0, until=2.0)
+    assert len(began) == 100
+
+    def allow(slots: int) -> None:
+        limit.slots = slots
+
+    room.change(lambda: allow(150), 10.0)
+    later = begin_all(room, 10.0, until=12.0)
+    assert len(later) == 50
+    assert later[0] == 10.0
+    assert 10.2 < later[-1] < 10.5  # 150 slots are spread over a second
+    room.change(lambda: allow(20), 13.0)
+    assert room.opens_at(13.0) == math.inf
+    room.change(lambda: allow(0), 13.0)
+    assert room.opens_at(99.0) == math.inf
+
+
+def begin_all(room: Room, now: float, *, until: float) -> list[float]:
+    """Begin whenever that is allowed; the times."""
+    began = []
+    while (now := room.opens_at(now)) < until:
+        room.begin(now)
+        began.append(now)
+    return began
+
+
+async def test_a_loan_that_has_run_out_hands_out_nothing_until_it_is_renewed() -> None:
+    gate = new_gate(3)
+    gate.lend(anyio.current_time() + 5)
+    await gate.acquire()
+    async with anyio.create_task_group() as group:
+        waiters = Waiters(gate, group)
+        await anyio.sleep(5)
+        await waiters.add("a")
+        assert (waiters.order, gate.waiting) == ([], 1)
+        gate.lend(anyio.current_time() + 5)
+        await anyio.wait_all_tasks_blocked()
+        assert (waiters.order, gate.waiting) == (["a"], 0)
+
+
+async def test_a_changed_limit_lets_waiters_in_and_offers_nothing_while_it_is_nothing() -> None:
+    limit = Settable(0)
+    gate = Gate(limit, clock=anyio.current_time)
+    async with anyio.create_task_group() as group:
+        waiters = Waiters(gate, group)
+        await waiters.add("a")
+        await anyio.sleep(60)
+        assert gate.utilization() is None
+        gate.change(lambda: setattr(limit, "slots", 1))
+        await anyio.wait_all_tasks_blocked()
+        assert waiters.order == ["a"]
+        await anyio.sleep(10)
+        assert gate.utilization() == 1.0

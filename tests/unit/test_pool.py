@@ -17,7 +17,7 @@ from batchkit.feed import Feed
 from batchkit.journal import Settled
 from batchkit.limits import FixedLimit, Gate
 from batchkit.models import Model, Price
-from batchkit.pool import Answered, Fed, Pool, Prior
+from batchkit.pool import NOBODY_ANSWERED_S, Answered, Fed, Pool, Prior
 from batchkit.purse import Purse
 from batchkit.records import Attempt, Completion, Failure, Outcome, Request, Usage
 from batchkit.retry import RetryPolicy
@@ -331,3 +331,85 @@ async def test_every_code_of_the_table_leads_to_a_settled_row_or_a_stop(code: st
     await bench.run(["a"])
     assert ("a" in bench.memory.settled) is not bench.stopper.is_stopping
     assert len(bench.memory.attempts) == len(bench.provider.sent)
+
+
+async def test_more_workers_come_and_fewer_end_without_losing_a_request() -> None:
+    bench = Bench(Scripted({}, latency_s=1.0), slots=4)
+    limit = bench.gate.limit
+    assert isinstance(limit, FixedLimit)
+
+    def allow(slots: int) -> None:
+        bench.pool.change(lambda: setattr(limit, "slots", slots))
+        bench.pool.staff(slots)
+
+    async def tune() -> None:
+        await anyio.sleep(2.5)
+        allow(9)
+        await anyio.sleep(3)
+        assert bench.provider.in_flight == 9
+        allow(2)
+        await anyio.sleep(3)
+        assert bench.provider.in_flight == 2
+        allow(5)
+        await anyio.sleep(3)
+        assert bench.provider.in_flight == 5
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(tune)
+        await bench.run([f"q{n}" for n in range(100)])
+    assert len(bench.memory.settled) == 100
+    bench.pool.staff(50)  # nobody is left who could work
+
+
+async def test_a_pause_ends_what_is_in_flight_and_is_not_the_services_silence() -> None:
+    """A refusal after a long pause must not look like one after a long silence."""
+    bench = Bench(Scripted({"q2": [failed("1302")]}), slots=2)
+    limit = bench.gate.limit
+    assert isinstance(limit, FixedLimit)
+
+    async def pause() -> None:
+        await anyio.sleep(0.5)
+        bench.pool.change(lambda: setattr(limit, "slots", 0))
+        await anyio.sleep(2 * NOBODY_ANSWERED_S)
+        assert (bench.provider.in_flight, len(bench.memory.settled)) == (0, 2)
+        bench.pool.change(lambda: setattr(limit, "slots", 2))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(pause)
+        await bench.run(["q0", "q1", "q2", "q3"])
+    assert len(bench.memory.settled) == 4
+    assert not bench.stopper.is_stopping
+    used, offered = bench.gate.occupancy.used, bench.gate.occupancy.offered
+    assert offered < 10
+    assert used <= offered
+
+
+async def test_a_stop_while_paused_ends_at_once() -> None:
+    bench = Bench(Scripted({}), slots=2)
+    limit = bench.gate.limit
+    assert isinstance(limit, FixedLimit)
+    bench.pool.change(lambda: setattr(limit, "slots", 0))
+
+    async def stop() -> None:
+        await anyio.sleep(5)
+        bench.run_stopper.stop(StopReason(Cause.SIGNAL, "stopped"))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(stop)
+        assert await bench.run(["q0", "q1", "q2", "q3"]) == 5
+    assert bench.provider.sent == []
+
+
+async def test_the_longest_answer_is_known_and_before_it_the_wait() -> None:
+    bench = Bench(Scripted({}, latency_s=3.0))
+    assert bench.pool.longest_s == 0.0
+
+    async def look() -> None:
+        await anyio.sleep(2)
+        assert bench.pool.longest_s == 2.0
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(look)
+        await bench.run(["q0"])
+    await anyio.sleep(60)
+    assert bench.pool.longest_s == 3.0

@@ -32,6 +32,7 @@ class Run:
     ) -> None:
         self.world, self.lender, self.rows = world, lender, rows
         self.is_over = False
+        self.staffed: list[int] = []
         self.room = Room(AdaptiveLimit(allowed), start_s=START_S)
         rng = Random(f"{world.seed} {len(world.runs)}")
         seconds = [LATENCY.draw(rng)[0] for _ in range(rows)]
@@ -56,7 +57,7 @@ class Run:
             change=self.change,
             backing_off=0,
             longest_s=self.longest_s,
-            staff=lambda workers: None,
+            staff=self.staffed.append,
         )
         lane: Any = SimpleNamespace(pool=pool, feed=self)
         self.reins = Reins(
@@ -253,10 +254,11 @@ def test_the_users_ceiling_holds_at_once_and_is_raised_again(tmp_path: Path) -> 
     world.go_on(6)
     assert run.in_flight == 8
     run.reins.allow(40)
+    assert run.staffed == [8, 40]
     world.go_on(1)
     assert run.in_flight == 40
     assert run.reins.words(99) == (
-        "m: at most 50 requests in flight, 40 before; the table has no more, 99 were asked"
+        "m: at most 50 requests in flight, 40 before; the table has no more, 99 were asked for"
     )
 
 
