@@ -171,7 +171,7 @@ def test_every_option_is_documented() -> None:
     assert sorted(documented) == sorted(options("run"))
     for name in ("check", "status", "models"):
         assert options(name) - {"--forget", "--watch"} <= options("run")
-    for name in ("models", "export", "try", "plan"):
+    for name in ("models", "export", "try", "plan", "tune"):
         for option in options(name) - options("run"):
             assert option in README, option
 
