@@ -251,6 +251,7 @@ class Execution:
                 for lane in lanes
             ],
             Alone() if is_apart else open_lender(state, say),
+            state=state,
             wishes=Wishes(self._folder.path, shared.clock.wall),
             learned=learned,
             make_room=self._make_room,

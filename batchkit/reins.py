@@ -98,6 +98,7 @@ class Reins:
         return Ask(
             account=self.account,
             cap=self.table,
+            most=self._most,
             needs=self._needs(),
             holds=max(limit.ceiling, in_flight),
             in_flight=in_flight,

@@ -6,7 +6,8 @@ Each run tells now and then what it could use and what it may be using, and is t
    share falls takes no slot above it any more, and tells so as what is in flight ends; only then
    has another run more.
 2. Shares are equal, and what a run cannot use the others may (max-min fairness: Bertsekas and
-   Gallager, Data Networks, 6.5.2).
+   Gallager, Data Networks, 6.5.2). What nobody needs stays with whoever has it, so that more rows
+   find slots at once, until another run needs it.
 3. Every run finds out for itself how many of its slots the account lets in. What it hears moves the
    *wall*, what the account lets in of all runs together, by as much; and the wall is shared like
    the slots. So what was learned belongs to the account, however many learn it, and a run that
@@ -34,6 +35,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     account: Account
     cap: int  # what the account is said to allow
+    most: int  # slots it would take
     needs: int  # slots it could use now
     holds: int  # slots it may be using until it is told otherwise
     in_flight: int
@@ -106,14 +108,14 @@ def share_of(ask: Ask, wall: int | None, others: Others) -> Share:
     needs = [one.needs for one in others.living]
     needs.insert(place, ask.needs)
     fenced = sum(one.holds for one in others.fenced)
-    fair = fair_parts(max(0, ask.cap - fenced), needs)[place]
     left = ask.cap - fenced - sum(one.holds for one in others.living)
-    ceiling = min(fair, max(ask.holds, left))
+    fair = _with_what_nobody_needs(max(0, ask.cap - fenced), needs, place)
+    ceiling = min(ask.most, fair, max(ask.holds, left))
     others_in_flight = sum(one.in_flight for one in others.living)
     known = ceiling
     if wall is not None:
-        part = fair_parts(min(wall, ask.cap), needs)[place]
         taken = others_in_flight + sum(one.in_flight for one in others.fenced)
+        part = _with_what_nobody_needs(min(wall, ask.cap), needs, place)
         known = min(ceiling, part, wall - taken)
     return Share(ceiling, max(1, known), 1 + len(others.living), others_in_flight)
 
@@ -127,6 +129,11 @@ def wall_after(wall: int | None, ask: Ask, others: Others) -> int | None:
         before = min(before, ask.knows - ask.heard + sum(one.knows for one in others.living))
     after = max(1, before + ask.heard)
     return None if after >= ask.cap else after
+
+
+def _with_what_nobody_needs(whole: int, needs: Sequence[int], place: int) -> int:
+    parts = fair_parts(whole, needs)
+    return parts[place] + whole - sum(parts)
 
 
 def fair_parts(whole: int, needs: Sequence[int]) -> list[int]:

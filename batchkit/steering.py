@@ -14,9 +14,9 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from batchkit.clock import SystemClock
 from batchkit.learned import LearnedLimits
 from batchkit.leases import LOAN_S, TROUBLE, Leases, is_busy
+from batchkit.pool import Clock
 from batchkit.reins import Reins
 from batchkit.shares import Alone, Ask, Lender, Share
 from batchkit.tuning import Answer, Tune, Wishes
@@ -35,14 +35,16 @@ class Steering:
         reins: Sequence[Reins],
         lender: Lender,
         *,
+        state: Path,
         wishes: Wishes,
         learned: LearnedLimits | None,
         make_room: Callable[[Mapping[str, int]], Awaitable[str | None]],
         say: Callable[[str], None],
-        clock: SystemClock,
+        clock: Clock,
     ) -> None:
         self._reins = reins
         self._lender = lender
+        self._state = state
         self._wishes = wishes
         self._learned = learned
         self._make_room = make_room
@@ -123,7 +125,7 @@ class Steering:
                 return []
             with suppress(*TROUBLE):
                 self._lender.close(is_quiet=False)
-            self._lender = alone(error, self._say)
+            self._lender = alone(self._state, error, self._say)
             shares = self._lender.exchange(asks, now)
         self._lent_at = now
         return shares
@@ -167,14 +169,14 @@ def open_lender(folder: Path, say: Callable[[str], None]) -> Lender:
     try:
         return Leases(folder)
     except TROUBLE as error:
-        return alone(error, say)
+        return alone(folder, error, say)
 
 
-def alone(error: Exception, say: Callable[[str], None]) -> Lender:
-    """No others, since it cannot be known of them."""
+def alone(folder: Path, error: Exception, say: Callable[[str], None]) -> Lender:
+    """No others, since nothing can be known of them."""
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     say(
-        f"the state folder cannot be used: {reason(words)}; "
-        "this run knows nothing of others with the same key"
+        f"{folder}: the state folder cannot be used: {reason(words)}; the run goes on without "
+        "knowing of others with the same key; mend it, or set XDG_STATE_HOME"
     )
     return Alone()

@@ -108,8 +108,8 @@ def send(path: Path, tune: Tune, *, wait_s: float = WAIT_S) -> list[str]:
         raise UsageError(f"{path}: a file cannot be written here: {words}") from error
     answer = _await_answer(sent, folder, wait_s)
     if answer.refused is not None:
-        raise UsageError(answer.refused)
-    return answer.lines
+        raise UsageError(_printable(answer.refused))
+    return [_printable(line) for line in answer.lines]
 
 
 def _holder(folder: RunFolder) -> int:
@@ -142,6 +142,10 @@ def _await_answer(sent: Path, folder: RunFolder, wait_s: float) -> Answer:
         f"{folder.path}: the process has not taken this within {wait_s:g} s, and will not any "
         "more; it may be planning still: try again"
     )
+
+
+def _printable(line: str) -> str:
+    return "".join(character for character in line if character.isprintable())
 
 
 def _write(path: Path, value: Tune | Answer) -> None:

@@ -17,7 +17,6 @@ from tests.crash.ledger import check_finished
 from tests.crash.service import Service, serving
 from tests.crash.victim import ENVIRONMENT, Victim, run, start
 
-
 NO_MORE = "the table has no more, 9 were asked for"
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from tests.e2e.conftest import Command, Done
 
+NOT_BOTH = "batchkit tune: argument --resume: not allowed with argument --pause"
+
 
 @pytest.mark.parametrize(
     ("words", "fault"),
@@ -16,8 +18,7 @@ from tests.e2e.conftest import Command, Done
         (["--pause"], "out: nothing is running here; start it with batchkit run\n"),
         (
             ["--pause", "--resume"],
-            "batchkit tune: argument --resume: not allowed with argument --pause; "
-            "see batchkit tune --help\n",
+            f"{NOT_BOTH}; see batchkit tune --help\n",
         ),
     ],
 )

@@ -15,6 +15,7 @@ MOVES = st.lists(
         st.integers(0, 100),  # slots it could use
         st.floats(0, 1),  # share of what it has that is in flight
         st.integers(-30, 30),  # what it has heard
+        st.integers(0, 100),  # slots it would take without needing them
     ),
     max_size=60,
 )
@@ -32,13 +33,13 @@ def test_parts_are_max_min_fair(whole: int, needs: list[int]) -> None:
 
 @given(st.integers(1, 60), MOVES)
 def test_runs_never_have_more_than_the_cap_together(
-    cap: int, moves: list[tuple[int, int, float, int]]
+    cap: int, moves: list[tuple[int, int, float, int, int]]
 ) -> None:
     told: dict[int, Holding] = {}
     ceilings: dict[int, int] = {}
     in_flight: dict[int, int] = {}
     wall: int | None = None
-    for run, needs, share_used, heard in moves:
+    for run, needs, share_used, heard, spare in moves:
         others = Others(
             [told[one] for one in sorted(told) if one < run],
             [told[one] for one in sorted(told) if one > run],
@@ -50,6 +51,7 @@ def test_runs_never_have_more_than_the_cap_together(
         asks = Ask(
             account=ACCOUNT,
             cap=cap,
+            most=needs + spare,
             needs=needs,
             holds=max(ceiling, in_flight[run]),
             in_flight=in_flight[run],

@@ -13,7 +13,7 @@ from batchkit.leases import LOAN_S, TROUBLE, Leases, is_busy
 from batchkit.shares import Account, Ask, Share
 
 ACCOUNT = Account("http://x", "k", "m")
-ASK = Ask(account=ACCOUNT, cap=60, needs=60, holds=0, in_flight=0, knows=0, longest_s=4.0)
+ASK = Ask(account=ACCOUNT, cap=60, most=60, needs=60, holds=0, in_flight=0, knows=0, longest_s=4.0)
 
 
 class Run:
@@ -119,7 +119,7 @@ def test_the_wall_is_what_an_earlier_run_has_learned_until_the_living_know_bette
     assert first.ask(0.0, start=40).known == 40
     assert first.ask(0.2, heard=-10, knows=30).known == 30
     first.in_flight = first.ceiling = 15
-    first.ask(0.4, knows=15, needs=15)
+    first.ask(0.4, knows=15, most=15, needs=15)
     assert second.ask(0.4, start=40).known == 15
     for run in (first, second):
         run.leases.close(is_quiet=True)

@@ -17,7 +17,9 @@ from batchkit.shares import (
     wall_after,
 )
 
-ASK = Ask(account=Account("http://x", "k", "m"), cap=60, needs=60, holds=0, in_flight=0, knows=0)
+ASK = Ask(
+    account=Account("http://x", "k", "m"), cap=60, most=60, needs=60, holds=0, in_flight=0, knows=0
+)
 
 
 def ask(**changes: int) -> Ask:
@@ -59,6 +61,15 @@ def test_a_share_falls_to_what_is_fair_at_once() -> None:
     assert share_of(ask(holds=60), None, Others(after=[holding(0)])).ceiling == 30
 
 
+def test_what_nobody_needs_stays_where_it_is_until_somebody_does() -> None:
+    idle = holding(30, needs=5)
+    assert share_of(ask(needs=4, holds=30), None, Others([idle])).ceiling == 30
+    assert share_of(ask(needs=60, holds=30), None, Others([idle])).ceiling == 30
+    assert share_of(ask(needs=5, holds=30), None, Others([holding(30)])).ceiling == 5
+    assert share_of(ask(needs=4, most=7), None, Others()).ceiling == 7
+    assert share_of(ask(needs=4), 40, Others([idle])) == Share(30, 10, 2, 30)
+
+
 def test_what_a_killed_run_held_is_nobodys_for_a_while() -> None:
     others = Others([holding(20)], fenced=[holding(20, needs=0)])
     assert share_of(ask(holds=20), None, others) == Share(20, 20, 2, 20)
@@ -91,7 +102,10 @@ def test_what_a_run_hears_moves_the_accounts_wall(
 
 def test_alone_a_run_has_what_it_needs_and_remembers_the_wall() -> None:
     alone = Alone()
-    asks = [ask(start=25), msgspec.structs.replace(ask(needs=7), account=Account("y", "k", "m"))]
+    asks = [
+        ask(start=25),
+        msgspec.structs.replace(ask(most=7, needs=7), account=Account("y", "k", "m")),
+    ]
     assert alone.exchange(asks, 0.0) == [Share(60, 25, 1, 0), Share(7, 7, 1, 0)]
     asks = [ask(heard=-5, knows=20, holds=60), asks[1]]
     assert alone.exchange(asks, 1.0) == [Share(60, 20, 1, 0), Share(7, 7, 1, 0)]

@@ -50,7 +50,7 @@ def test_a_wish_is_taken_once_and_its_answer_comes_back(folder: Path) -> None:
             time.sleep(0.002)
         for wish in wishes:
             seen.append(wish.tune)
-            wish.answer(Answer(lines=["paused", "so it is"]))
+            wish.answer(Answer(lines=["paused", "so\x1b\n it is"]))
 
     server = threading.Thread(target=serve)
     server.start()
