@@ -64,4 +64,4 @@ def test_a_run_on_the_simulator_in_its_own_process_shares_with_nobody(
 ) -> None:
     write_rows(here / "q.jsonl", prompts(3))
     assert batchkit("run", "q.jsonl", "--endpoint", "sim").code == 0
-    assert not (here / ".state").exists()
+    assert not (here / ".state/batchkit/leases.db").exists()
