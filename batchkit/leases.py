@@ -166,7 +166,8 @@ class Leases:
         share = share_of(ask, wall, others)
         self._db.execute("INSERT OR REPLACE INTO wall VALUES (?, ?, ?, ?)", (*place, wall))
         holds = max(ask.holds, ask.in_flight, share.ceiling)
-        told = (run, *place, ask.needs, holds, ask.in_flight, ask.knows, ask.longest_s)
+        knows = max(ask.knows, min(share.known, share.ceiling))
+        told = (run, *place, ask.needs, holds, ask.in_flight, knows, ask.longest_s)
         self._db.execute("INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", told)
         return msgspec.structs.replace(share, lent_until=now + LOAN_S)
 

@@ -124,10 +124,13 @@ def wall_after(wall: int | None, ask: Ask, others: Others) -> int | None:
     """The account's wall, with what the run that asks has heard; None for as much as is said."""
     if not ask.heard:
         return wall
-    before = ask.cap if wall is None else wall
-    if ask.heard < 0:  # what nobody had in use, nobody can have been refused
-        before = min(before, ask.knows - ask.heard + sum(one.knows for one in others.living))
-    after = max(1, before + ask.heard)
+    after = ask.heard + (ask.cap if wall is None else wall)
+    if ask.heard < 0:
+        others_know = sum(one.knows for one in others.living)
+        others_use = sum(one.in_flight for one in others.living)
+        after = min(after, ask.knows + others_know)  # more than was in use cannot be known
+        after = max(after, ask.knows + others_use)  # what is in flight was let in
+    after = max(1, after)
     return None if after >= ask.cap else after
 
 

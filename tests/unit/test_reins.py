@@ -266,3 +266,14 @@ def test_a_run_alone_has_all_and_starts_at_what_was_learned(tmp_path: Path) -> N
     world = World(tmp_path, cap=50, true=50)
     run = Run(world, Alone(), rows=500, allowed=30, start=12)
     assert (run.reins.ceiling, run.limit.slots, run.limit.learned) == (30, 12, 12)
+
+
+def test_runs_that_begin_together_and_were_told_too_much_are_not_thrown_back(
+    tmp_path: Path,
+) -> None:
+    """Each is refused for what all of them have in flight."""
+    world = World(tmp_path, cap=200, true=60)
+    for _ in range(3):
+        world.begin(9000)
+    world.go_on(3)
+    assert world.measure(10)[0] >= 0.9 * 60

@@ -97,7 +97,13 @@ def test_what_a_run_hears_moves_the_accounts_wall(
     wall: int | None, heard: int, knows: int, others: list[int], after: int | None
 ) -> None:
     told = ask(heard=heard, knows=knows)
-    assert wall_after(wall, told, Others([holding(one) for one in others])) == after
+    idle = [holding(one, in_flight=0) for one in others]
+    assert wall_after(wall, told, Others(idle)) == after
+
+
+def test_what_the_others_have_in_flight_was_let_in() -> None:
+    told = ask(heard=-40, knows=10)
+    assert wall_after(None, told, Others([holding(20, in_flight=15)])) == 25
 
 
 def test_alone_a_run_has_what_it_needs_and_remembers_the_wall() -> None:
