@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def open_input(spec: Spec) -> Input:
     structured = None
     if spec.schema is not None:
         schema = OutputSchema.load(spec.schema, f"{spec.path}: output.schema")
-        structured = StructuredOutput(schema, spec.repair, lambda name: _room(spec, name))
+        structured = StructuredOutput(schema, spec.repair, partial(_room, spec))
     return Input(spec, source, template, structured)
 
 
@@ -152,9 +153,10 @@ def _template(prompt: PromptSection, path: Path) -> Template:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _room(spec: Spec, model: str) -> int:
+def _room(spec: Spec, model: str, prompt_tokens: int) -> int:
     row = spec.table[model]
-    return row.max_output or row.context
+    free = row.context - prompt_tokens
+    return free if row.max_output is None else min(row.max_output, free)
 
 
 def _output_column(schema: OutputSchema) -> Column:

@@ -32,9 +32,9 @@ class PromptSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class OutputSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Answers as data: a JSON Schema, by path (relative to the job file) or inline."""
+    """Answers that are checked: a JSON Schema, by path (relative to the job file) or inline."""
 
-    schema: str | dict[str, Any]
+    schema: str | dict[str, Any] | None = None
     repair: int = 1  # extra tries in which the model is told what was wrong
 
 
@@ -133,24 +133,6 @@ def _why(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "not UTF-8"
     return reason(error.strerror if isinstance(error, OSError) else error)
-
-
-def read_schema(path: Path, job: Job) -> dict[str, Any] | None:
-    """The schema that a job names or holds; raises `UsageError`."""
-    if job.output is None:
-        return None
-    if isinstance(job.output.schema, dict):
-        return job.output.schema
-    file = path.parent / job.output.schema
-    try:
-        schema = msgspec.json.decode(file.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
-        raise UsageError(
-            f"{path}: output.schema: {file} cannot be read as JSON: {_why(error)}"
-        ) from error
-    if not isinstance(schema, dict):
-        raise UsageError(f"{file}: expected a JSON Schema object, got {type(schema).__name__}")
-    return schema
 
 
 def read_amount(value: Any, place: str) -> Decimal:

@@ -108,6 +108,7 @@ def build_lane(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> Lan
             endpoint=endpoint.url,
             dialect=endpoint.dialect,
             api_key=endpoint.key,
+            schema=structured.schema.source if structured is not None else None,
             wall=shared.clock.wall,
         ),
         gate=Gate(

@@ -58,6 +58,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     price: Price = FREE
     requests_per_minute: Positive | None = None
     tokens_per_minute: Positive | None = None
+    json_schema: bool = False  # its endpoint can hold answers to a schema while they are made
     endpoint: str | None = None  # this model lives elsewhere
     api_key_env: str | None = None
 

@@ -17,14 +17,15 @@ from urllib.parse import urlsplit
 import msgspec
 
 from batchkit.errors import ErrorKind, UsageError
+from batchkit.given_schema import given_schema
 from batchkit.job import (
     REQUEST_SUFFIXES,
     Job,
+    OutputSection,
     PromptSection,
     job_for_requests,
     read_amount,
     read_job,
-    read_schema,
 )
 from batchkit.local.model_row import LOCAL_MODEL
 from batchkit.models import ModelTable, Tier, builtin_models, read_models
@@ -61,6 +62,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     confirm_above: str | Decimal | None = None  # ask before spending more, by the estimate
     limit: int | None = None
     models: str | Path | None = None
+    schema: Any = None  # a JSON Schema, the path of one, a msgspec or pydantic class
     format: str | None = None
     skip_invalid: bool = False
     drain: float | None = None  # seconds that requests in flight may take after a stop
@@ -88,6 +90,7 @@ class OptionWords(TypedDict, total=False):
     confirm_above: str | Decimal
     limit: int
     models: str | Path
+    schema: Any
     format: str
     skip_invalid: bool
     drain: float
@@ -164,6 +167,9 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         raise UsageError(
             f"{place}: model {model!r} is not in the model table; add it with --models"
         )
+    schema = given_schema(path, job, options.schema)
+    if job.output is not None and schema is None:
+        raise UsageError(f"{place}: output.schema: is missing; name a JSON Schema or hold one here")
     concurrency = _concurrency(job.limits.concurrency, table, f"{place}: limits.concurrency")
     concurrency |= _concurrency(options.concurrency, table, "--concurrency")
     endpoint = options.endpoint or job.endpoint or "bigmodel"
@@ -182,9 +188,9 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         api_key_env=options.api_key_env or job.api_key_env,
         prompt=job.prompt,
         params=job.params,
-        schema=read_schema(path, job),
+        schema=schema,
         repair=_at_least(
-            job.output.repair if job.output else 0, f"{place}: output.repair", least=0
+            (job.output or OutputSection()).repair, f"{place}: output.repair", least=0
         ),
         budget=read_amount(options.budget, "--budget")
         if options.budget is not None

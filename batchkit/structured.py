@@ -7,7 +7,7 @@ An answer that does not validate is asked for again with the validator's words; 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -18,15 +18,19 @@ from batchkit.schema import Invalid, OutputSchema
 from batchkit.tokens import estimate_prompt
 
 _MORE_ROOM = 2  # times the room of the answer that was cut
+_ROOM_NAMES = ("max_tokens", "max_completion_tokens")
 _QUOTED = 8000  # characters of a wrong answer that are sent back with the correction
-_QUOTED = 8000  # characters of a wrong answer that are sent back with the correction
+
+
+Room: TypeAlias = Callable[[str, int], int]
+"""The most tokens that a model can answer a prompt of so many tokens with."""
 
 
 class StructuredOutput:
     """One job's schema at work."""
 
-    def __init__(self, schema: OutputSchema, repair: int, room: Callable[[str], int]) -> None:
-        """`repair` is the number of extra tries; `room` the largest `max_tokens` of a model."""
+    def __init__(self, schema: OutputSchema, repair: int, room: Room) -> None:
+        """`repair` is the number of extra tries."""
         self.schema = schema
         self._repair = repair
         self._room = room
@@ -48,15 +52,23 @@ class StructuredOutput:
             return Answered(output=found.json)
         if asked_again >= self._repair:
             return Answered(failure=Failure(errors.INVALID_OUTPUT, found.reason))
-        if completion.finish_reason == "length":
-            return Answered(again=self._with_room(request, completion))
-        return Answered(again=_corrected(request, completion, found.reason))
+        if completion.finish_reason != "length":
+            return Answered(again=_corrected(request, completion, found.reason))
+        again = self._with_room(request, completion)
+        if again is None:
+            message = f"cut off, and {request.model} has no more room for it: {found.reason}"
+            return Answered(failure=Failure(errors.INVALID_OUTPUT, message))
+        return Answered(again=again)
 
-    def _with_room(self, request: Request, completion: Completion) -> Request:
-        most = self._room(request.model)
-        asked = request.params.get("max_tokens", completion.usage.completion)
-        room = min(most, max(1, _MORE_ROOM * asked))
-        return msgspec.structs.replace(request, params=request.params | {"max_tokens": room})
+    def _with_room(self, request: Request, completion: Completion) -> Request | None:
+        """`request` with more room for its answer; None if it had the most there is."""
+        name = next((name for name in _ROOM_NAMES if name in request.params), _ROOM_NAMES[0])
+        had = max(request.params.get(name, 0), completion.usage.completion)
+        most = self._room(request.model, completion.usage.prompt)
+        room = min(most, _MORE_ROOM * had or most)  # not every service says what was used
+        if room <= had:
+            return None
+        return msgspec.structs.replace(request, params=request.params | {name: room})
 
 
 def with_instruction(messages: list[Message], instruction: str) -> list[Message]:

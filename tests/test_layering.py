@@ -35,6 +35,7 @@ LAYERS = [
         "template",
     },
     {"tally", "schema", "job"},
+    {"given_schema"},
     {"spec"},
     {"plan", "summary", "adaptive", "estimate"},
     # one I/O each

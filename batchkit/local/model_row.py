@@ -12,6 +12,7 @@ LOCAL_MODEL: dict[str, Any] = {
     "context": CONTEXT,
     "max_output": CONTEXT,  # the server cuts an answer only where the context ends
     "concurrency": SLOTS,
+    "json_schema": True,
     "price": {"input": "0", "output": "0", "currency": "CNY"},
 }
 """A row as it stands under `[models]`, with its name."""

@@ -3,6 +3,9 @@
 * The row's own parameters go out as they stand, unknown ones too. The glm dialect changes only what
   that service is known to refuse or to read otherwise (docs.bigmodel.cn, chat completion).
 * `stream` is never sent: an answer is read whole.
+* Where a row's answer must be JSON and its endpoint can hold it to a schema (`json_schema` of the
+  model table, the openai dialect), the schema goes along. The request itself stays the same, so its
+  digest does not depend on where it is sent.
 * A body is encoded once per request; only its `request_id` differs between attempts.
 * Whatever a service answers becomes a `Completion` or a `Failure`; nothing it sends raises. The
   dialects' answers need not be told apart.
@@ -31,6 +34,8 @@ from batchkit.records import Completion, Failure, Message, Outcome, Request, Usa
 
 _NOT_PARAMETERS = frozenset({"model", "messages", "stream", "stream_options"})
 
+_JSON_OBJECT = {"type": "json_object"}
+
 _NOT_KEPT: dict[str | None, tuple[Verdict, str]] = {
     "sensitive": (SENSITIVE_ANSWER, "the provider's content filter stopped the answer"),
     "content_filter": (SENSITIVE_ANSWER, "the provider's content filter stopped the answer"),
@@ -55,8 +60,10 @@ def dialect_of(endpoint_url: str) -> Dialect:
     return Dialect.GLM if is_glm else Dialect.OPENAI
 
 
-def encode(request: Request, model: Model, dialect: Dialect) -> bytes:
-    """The body of `request`, without a `request_id` of ours.
+def encode(
+    request: Request, model: Model, dialect: Dialect, schema: dict[str, Any] | None = None
+) -> bytes:
+    """The body of `request`, without a `request_id` of ours; its answer is to fit `schema`.
 
     Halves of surrogate pairs are replaced. Raises `UsageError` for what JSON cannot hold: a row
     that came from JSON or Arrow can only be nested too deeply for it.
@@ -65,6 +72,8 @@ def encode(request: Request, model: Model, dialect: Dialect) -> bytes:
     body |= {name: value for name, value in request.params.items() if name not in _NOT_PARAMETERS}
     if dialect is Dialect.GLM:
         _adapt_to_glm(body, model)
+    elif schema is not None and model.json_schema:
+        _constrain(body, schema)
     try:
         return _to_json(body)
     except UnicodeEncodeError:
@@ -123,6 +132,13 @@ def _outcome(answer: Answer, status: int) -> Outcome:
         response_model=response_model,
         http_status=status,
     )
+
+
+def _constrain(body: dict[str, Any], schema: dict[str, Any]) -> None:
+    """Hold the answer to `schema`, unless the row asks for another format itself."""
+    if body.get("response_format", _JSON_OBJECT) == _JSON_OBJECT:
+        form = {"name": "answer", "strict": True, "schema": schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": form}
 
 
 def _adapt_to_glm(body: dict[str, Any], model: Model) -> None:

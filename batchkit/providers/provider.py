@@ -6,6 +6,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable
+from typing import Any
 
 from batchkit.models import Model
 from batchkit.providers.codec import Dialect, decode, encode, with_request_id
@@ -17,7 +18,8 @@ class Provider:
     """Asks over `transport`, which it does not own: several providers can share one.
 
     `endpoint` is the address before `/chat/completions`. Whitespace around `api_key` is dropped;
-    a key must be fit for a header otherwise. `wall` tells seconds since the epoch.
+    a key must be fit for a header otherwise. `schema` is what answers must fit. `wall` tells
+    seconds since the epoch.
     """
 
     def __init__(
@@ -27,11 +29,13 @@ class Provider:
         endpoint: str,
         dialect: Dialect,
         api_key: str | None,
+        schema: dict[str, Any] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._transport = transport
         self._url = endpoint.rstrip("/") + "/chat/completions"
         self._dialect = dialect
+        self._schema = schema
         self._key = (api_key or "").strip()
         self._wall = wall
         self._run = secrets.token_hex(8)
@@ -46,7 +50,7 @@ class Provider:
 
     def prepare(self, request: Request, model: Model) -> bytes:
         """The body of `request`, for `exchange`, as often as it takes. Raises as `encode` does."""
-        return encode(request, model, self._dialect)
+        return encode(request, model, self._dialect, self._schema)
 
     async def exchange(self, body: bytes, timeout_s: float) -> Outcome:
         """Send `body` once. Nothing that the network or the service does raises."""

@@ -4,6 +4,7 @@ import json
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from batchkit.providers.codec import Dialect, dialect_of, encode, with_request_i
 from batchkit.records import Request
 
 MODEL = Model(name="glm-4-plus", concurrency=5, max_output=4095)
+SCHEMA = {"type": "object", "properties": {"label": {"enum": ["a", "b"]}}}
 HELLO = [{"role": "user", "content": "hello"}]
 
 
@@ -22,10 +24,13 @@ def request(messages: list[dict[str, Any]], params: dict[str, Any] | None = None
 
 
 def sent(
-    params: dict[str, Any], dialect: Dialect = Dialect.GLM, model: Model = MODEL
+    params: dict[str, Any],
+    dialect: Dialect = Dialect.GLM,
+    model: Model = MODEL,
+    schema: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The parameters on the wire, without model and messages."""
-    body = json.loads(encode(request(HELLO, params), model, dialect))
+    body = json.loads(encode(request(HELLO, params), model, dialect, schema))
     assert body.pop("model") == model.name
     assert body.pop("messages") == HELLO
     assert isinstance(body, dict)
@@ -55,6 +60,26 @@ class TestEncode:
     def test_openai_gets_every_value_untouched(self) -> None:
         params = {"temperature": 0, "top_p": 0, "max_tokens": 10**6, "stop": "x", "request_id": "r"}
         assert sent(params, Dialect.OPENAI) == params
+
+    @pytest.mark.parametrize("given", [{}, {"response_format": {"type": "json_object"}}])
+    def test_an_answer_is_held_to_the_schema_where_the_models_endpoint_can(
+        self, given: dict[str, Any]
+    ) -> None:
+        able = msgspec.structs.replace(MODEL, json_schema=True)
+        form = {"name": "answer", "strict": True, "schema": SCHEMA}
+        held = {"response_format": {"type": "json_schema", "json_schema": form}}
+        assert sent(given, Dialect.OPENAI, able, SCHEMA) == held
+        for dialect, model, schema in (
+            (Dialect.GLM, able, SCHEMA),  # that service ignores it and says nothing
+            (Dialect.OPENAI, MODEL, SCHEMA),
+            (Dialect.OPENAI, able, None),
+        ):
+            assert sent(given, dialect, model, schema) == given
+
+    def test_a_row_that_asks_for_a_format_of_its_own_gets_that(self) -> None:
+        able = msgspec.structs.replace(MODEL, json_schema=True)
+        given = {"response_format": {"type": "text"}}
+        assert sent(given, Dialect.OPENAI, able, SCHEMA) == given
 
     @pytest.mark.parametrize("dialect", Dialect)
     def test_an_answer_is_never_streamed(self, dialect: Dialect) -> None:

@@ -168,7 +168,7 @@ def test_what_is_not_said_has_a_default(write: Write) -> None:
     ]
     assert told == [
         (path.parent / "a.jsonl", None, Tier.V0, "bigmodel", None, None),
-        (None, {}, None, 0, None, {}),
+        (None, {}, None, 1, None, {}),
         (DEFAULT_TIMEOUT_S, DEFAULT_MAX_ATTEMPTS, None, Format.ARROW, False),
     ]
     assert spec.table.as_rows() == effective_table(None).as_rows()

@@ -63,7 +63,6 @@ def test_an_unknown_key_is_named_with_the_nearest_one(
         ("params = 5", "params: expected object, got int"),
         ("[prompt]", "prompt: object missing required field user"),
         ("[prompt]\nuser = 5", "prompt.user: expected str, got int"),
-        ("[output]\nrepair = 1", "output: object missing required field schema"),
         ('[output]\nschema = {}\nrepair = "x"', "output.repair: expected int, got str"),
         ('[limits]\ntimeout = "1m"', "limits.timeout: expected float | null, got str"),
         ("[limits]\nmax_attempts = 0", "limits.max_attempts: expected int >= 1"),
@@ -139,6 +138,11 @@ def test_a_budget_has_at_most_twelve_decimals(refuse: Refuse) -> None:
         ("", {"tier": "v0"}, "--tier: expected one of V0, V1, V2, V3, got 'v0'"),
         ("", {"format": "csv"}, "--format: expected one of arrow, parquet, got 'csv'"),
         ("", {"budget": "lots"}, "--budget: expected a decimal amount, got 'lots'"),
+        (
+            "[output]\nrepair = 1",
+            {},
+            "demo.toml: output.schema: is missing; name a JSON Schema or hold one here",
+        ),
         (
             "[output]\nschema = {}\nrepair = -1",
             {},
