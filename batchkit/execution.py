@@ -393,8 +393,8 @@ class Execution:
             self._folder.run_json,
             {
                 "spec": str(spec.path),
-                "spec_sha256": spec.sha256(),
-                "asks": spec.asks(),
+                "spec_sha256": self._given.sha256(),
+                "asks": self._given.asks(),
                 "input": plan.input,
                 "rows": plan.rows,
                 "part_rows": plan.part_rows,

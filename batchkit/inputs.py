@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,11 +12,11 @@ import pyarrow as pa
 from batchkit.endpoints import likely_dialect
 from batchkit.errors import UsageError
 from batchkit.folder import RunFolder
-from batchkit.job import PromptSection
 from batchkit.journal import Settled
 from batchkit.parts import Column, Layout, reserved_columns
 from batchkit.plan import Plan
 from batchkit.prepare import Keeping
+from batchkit.recipe import Recipe, open_recipe
 from batchkit.records import Request
 from batchkit.requests import RequestBuilder, custom_id_of
 from batchkit.schema import OutputSchema, Valid
@@ -25,24 +24,18 @@ from batchkit.sources import Raw, Source, open_source
 from batchkit.sources.inference import KeepInference
 from batchkit.sources.keep import KeepColumn, dump_columns, load_columns, to_arrow
 from batchkit.spec import Format, Spec
-from batchkit.structured import StructuredOutput
-from batchkit.template import Template
 
 
 class Rendering:
     """Rows of the input as the requests that will be sent."""
 
-    def __init__(
-        self, builder: RequestBuilder, structured: StructuredOutput | None, id_column: str | None
-    ) -> None:
+    def __init__(self, builder: RequestBuilder, id_column: str | None) -> None:
         self._builder = builder
         self._id_column = id_column
-        self._structured = structured
 
     def build(self, raw: Raw) -> Request:
         """The request of a row; raises `RowError`."""
-        request = self._builder.build(raw)
-        return request if self._structured is None else self._structured.ask(request)
+        return self._builder.build(raw)
 
     def identify(self, raw: Raw) -> str:
         """The id of a row that may be bad."""
@@ -54,8 +47,15 @@ class Input(msgspec.Struct, frozen=True):
 
     spec: Spec
     source: Source
-    template: Template | None
-    structured: StructuredOutput | None
+    recipe: Recipe
+
+    def asks(self) -> dict[str, Any]:
+        """What decides the rendered requests: of the job file, and of the files that it names."""
+        return self.spec.asks() | dict(self.recipe.asks)
+
+    def sha256(self) -> str:
+        """Identity of what is asked; `batchkit.spec_sha256` in the results."""
+        return hashlib.sha256(msgspec.json.encode(self.asks(), order="sorted")).hexdigest()
 
     def rendering(self, plan: Plan | None = None) -> Rendering:
         """How rows become requests; with a plan, kept columns come along."""
@@ -63,14 +63,15 @@ class Input(msgspec.Struct, frozen=True):
         builder = RequestBuilder(
             table=spec.table,
             default_model=spec.model,
-            params=spec.params,
-            template=self.template,
+            params={**self.recipe.params, **spec.params},
+            template=self.recipe.template,
+            finish=self.recipe.finish,
             id_column=spec.id_column,
             keep=spec.keep,
             keep_columns=load_columns(plan.keep) if plan and spec.keep else None,
             dialects=lambda model: likely_dialect(spec, model),
         )
-        return Rendering(builder, self.structured, spec.id_column)
+        return Rendering(builder, spec.id_column)
 
     def keeping(self) -> Keeping:
         """How the kept columns' types are found while the input is scanned."""
@@ -89,9 +90,9 @@ class Input(msgspec.Struct, frozen=True):
 
     def read_output(self, content: str | None) -> str | None:
         """The `output` of an answer that validated once: JSON text."""
-        if self.structured is None:
+        if self.recipe.schema is None or self.recipe.check is None:
             return None
-        found = self.structured.schema.read(content)
+        found = self.recipe.check.form.read(content, None)
         return found.json if isinstance(found, Valid) else None
 
     def layout(self, folder: RunFolder, plan: Plan, version: str) -> Layout:
@@ -100,7 +101,7 @@ class Input(msgspec.Struct, frozen=True):
         currencies = {table[name].price.currency for name in plan.models if name in table}
         metadata: dict[bytes | str, bytes | str] = {
             "batchkit.version": version,
-            "batchkit.spec_sha256": self.spec.sha256(),
+            "batchkit.spec_sha256": self.sha256(),
             "batchkit.currency": ",".join(sorted(currencies)),
         }
         return layout_of(folder, plan, metadata)
@@ -128,35 +129,9 @@ def open_input(spec: Spec) -> Input:
             f"{spec.path}: keep: the results have a column {clash[0]!r} of their own; "
             "rename the input's"
         )
-    template = None
-    if spec.prompt is not None:
-        template = _template(spec.prompt, spec.path)
-    source = open_source(spec.input, keep=spec.keep, columns=_columns(spec, template))
-    structured = None
-    if spec.schema is not None:
-        schema = OutputSchema.load(spec.schema, f"{spec.path}: output.schema")
-        structured = StructuredOutput(schema, spec.repair, partial(_room, spec))
-    return Input(spec, source, template, structured)
-
-
-def _columns(spec: Spec, template: Template | None) -> frozenset[str] | None:
-    """Columns that a row must have for its prompt; None for every one."""
-    if template is None or template.columns is None:
-        return None
-    return template.columns | ({spec.id_column} if spec.id_column else set())
-
-
-def _template(prompt: PromptSection, path: Path) -> Template:
-    try:
-        return Template(prompt.system, prompt.user)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
-
-
-def _room(spec: Spec, model: str, prompt_tokens: int) -> int:
-    row = spec.table[model]
-    free = row.context - prompt_tokens
-    return free if row.max_output is None else min(row.max_output, free)
+    recipe = open_recipe(spec)
+    source = open_source(spec.input, keep=spec.keep, columns=recipe.columns(spec))
+    return Input(spec, source, recipe)
 
 
 def _output_column(schema: OutputSchema) -> Column:

@@ -17,6 +17,7 @@ import msgspec
 
 from batchkit.errors import UsageError
 from batchkit.models import Positive, Tier, in_words
+from batchkit.sections import LabelsSection
 from batchkit.wording import reason, shown
 
 REQUEST_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".arrow")
@@ -61,6 +62,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     prompt: PromptSection | None = None
     params: dict[str, Any] = {}
     output: OutputSection | None = None
+    labels: LabelsSection | None = None
     limits: LimitsSection = LimitsSection()
     models: dict[str, Any] = {}
 
@@ -103,6 +105,7 @@ def _check_keys(values: Mapping[str, Any], path: Path) -> None:
         "": Job,
         "prompt": PromptSection,
         "output": OutputSection,
+        "labels": LabelsSection,
         "limits": LimitsSection,
         "models": None,  # its keys are names
     }

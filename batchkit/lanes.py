@@ -100,7 +100,7 @@ def build_lane(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> Lan
     chunk = min(_CHUNK_MOST, max(_CHUNK_LEAST, slots // 2))  # answers come in bursts
     feed: Feed[Fed] = Feed(chunk)
     stopper = shared.stopper.child()
-    structured = shared.given.structured
+    recipe = shared.given.recipe
     pool = Pool(
         model,
         provider=Provider(
@@ -108,7 +108,7 @@ def build_lane(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> Lan
             endpoint=endpoint.url,
             dialect=endpoint.dialect,
             api_key=endpoint.key,
-            schema=structured.schema.source if structured is not None else None,
+            schema=recipe.schema,
             wall=shared.clock.wall,
         ),
         gate=Gate(
@@ -123,7 +123,7 @@ def build_lane(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> Lan
         run_stopper=shared.stopper,
         policy=RetryPolicy(max_attempts=spec.max_attempts),
         timeout_s=spec.timeout_s,
-        read=structured.read if structured is not None else None,
+        read=recipe.check.read if recipe.check is not None else None,
         purse=shared.purse,
         quota=_quota(model),
         key_env=endpoint.key_env,

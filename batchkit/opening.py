@@ -110,7 +110,7 @@ def scan_input(
         invalid=writer.invalid,
         models=writer.models,
         shares=writer.shares,
-        asks=spec.asks(),
+        asks=given.asks(),
         input={"path": str(source.path), **source.fingerprint(), "xxh3": source.content_hash()},
         limit=spec.limit,
         part_rows=PART_ROWS,

@@ -27,6 +27,7 @@ class Request(msgspec.Struct, gc=False):
     prompt_tokens: int  # estimated, see `batchkit.tokens`
     metadata: str | None = None  # JSON text
     keep: list[Any] | None = None  # values of the kept columns in storage form, see `sources.Keep`
+    source: str | None = None  # the text to translate, which the answer is held against
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):

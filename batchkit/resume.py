@@ -266,8 +266,8 @@ def _count(tally: Tally, records: Iterable[Settled | Attempt]) -> None:
 def changes(plan: Plan, given: Input) -> list[str]:
     """What differs from what the run was begun with, in words; hashes the input if it must."""
     spec, source = given.spec, given.source
-    asks = spec.asks()
-    found = [f"another {key}" for key in asks if asks[key] != plan.asks.get(key)]
+    asks = given.asks()
+    found = [f"another {key}" for key in plan.asks | asks if asks.get(key) != plan.asks.get(key)]
     if spec.limit != plan.limit:
         found.append(f"--limit {plan.limit}" if plan.limit else "no --limit")
     stat = source.fingerprint()

@@ -6,7 +6,6 @@ network; the job file, the model tables and the schema are the only files it ope
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
@@ -29,6 +28,7 @@ from batchkit.job import (
 )
 from batchkit.local.model_row import LOCAL_MODEL
 from batchkit.models import ModelTable, Tier, builtin_models, read_models
+from batchkit.sections import LabelsSection
 
 BIGMODEL = "https://open.bigmodel.cn/api/paas/v4"
 DEFAULT_TIMEOUT_S = 300.0  # a long answer that is not streamed can take minutes
@@ -117,6 +117,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     prompt: PromptSection | None
     params: dict[str, Any]
     schema: dict[str, Any] | None
+    labels: LabelsSection | None
     repair: int
     budget: Decimal | None
     confirm_above: Decimal | None
@@ -140,7 +141,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
         return min([self.table[model].slots(tier or self.tier), *ceilings])
 
     def asks(self) -> dict[str, Any]:
-        """What decides the rendered requests, and nothing that does not (price, tier, endpoint)."""
+        """What of the job file decides the requests, and nothing else (price, tier, endpoint)."""
         return {
             "id": self.id_column,
             "keep": list(self.keep),
@@ -149,10 +150,6 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
             "params": self.params,
             "schema": self.schema,
         }
-
-    def sha256(self) -> str:
-        """Identity of what is asked; `batchkit.spec_sha256` in the results."""
-        return hashlib.sha256(msgspec.json.encode(self.asks(), order="sorted")).hexdigest()
 
 
 def load_spec(path: str | Path, options: Options | None = None) -> Spec:
@@ -168,7 +165,7 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
             f"{place}: model {model!r} is not in the model table; add it with --models"
         )
     schema = given_schema(path, job, options.schema)
-    if job.output is not None and schema is None:
+    if job.output is not None and schema is None and job.labels is None:
         raise UsageError(f"{place}: output.schema: is missing; name a JSON Schema or hold one here")
     concurrency = _concurrency(job.limits.concurrency, table, f"{place}: limits.concurrency")
     concurrency |= _concurrency(options.concurrency, table, "--concurrency")
@@ -189,6 +186,7 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         prompt=job.prompt,
         params=job.params,
         schema=schema,
+        labels=job.labels,
         repair=_at_least(
             (job.output or OutputSection()).repair, f"{place}: output.repair", least=0
         ),

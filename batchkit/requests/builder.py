@@ -64,6 +64,7 @@ class RequestBuilder:
         default_model: For rows that name none; None if each must.
         params: The job's parameters.
         template: Makes prompts of documents; None if rows are requests.
+        finish: Adds to a row's messages what every row's have.
         id_column: Where ids are; None for a request's own `custom_id` or `id`.
         keep: Columns that are carried along and never sent.
         keep_columns: Their types; None while a scan is still finding them.
@@ -80,6 +81,7 @@ class RequestBuilder:
         default_model: str | None,
         params: Mapping[str, Any] | None = None,
         template: Template | None = None,
+        finish: Callable[[list[Message]], list[Message]] = lambda messages: messages,
         id_column: str | None = None,
         keep: Sequence[str] = (),
         keep_columns: Sequence[KeepColumn] | None = None,
@@ -89,6 +91,7 @@ class RequestBuilder:
         self._default_model = default_model
         self._params = {name: value for name, value in (params or {}).items() if value is not None}
         self._template = template
+        self._finish = finish
         self._id_column = id_column
         self._kept = _kept(keep_columns)
         self._not_params = _ENVELOPE | {*keep, *([id_column] if id_column else [])}
@@ -113,7 +116,7 @@ class RequestBuilder:
         else:
             target = self._target(None)
             messages = self._template.render(values)
-        messages = check_messages(messages, is_glm=target.is_glm)
+        messages = self._finish(check_messages(messages, is_glm=target.is_glm))
         check_params(params, target.model, target.checks)
         return Request(
             row=raw.row,

@@ -50,7 +50,10 @@ class OutputSchema:
         source: the schema as given.
         instruction: what to append to a prompt; the same for every row, so that a provider's
             prefix cache can hold it.
+        correction: how to end the turn that asks again.
     """
+
+    correction = "Answer again with the corrected JSON object and nothing else."
 
     def __init__(self, source: dict[str, Any]) -> None:
         """Raises `jsonschema_rs.ValidationError` if `source` is no schema; see `load`."""

@@ -1,8 +1,10 @@
 """The answer to a call, from the call and a generator alone: the same call gets the same bytes.
 
 A call that brings a JSON Schema gets an instance of it: in `response_format`, or in a message
-between the fences of SCHEMA_FENCE. One that asks for a JSON object gets one. Every other gets words
-whose number is lognormal; they begin with the call's digest, so that no two calls share an answer.
+between the fences of SCHEMA_FENCE. One that lists labels behind LABELS_FENCE gets one of them, or a
+JSON list of some if it asks for JSON. Any other that asks for a JSON object gets one. All others
+get words whose number is lognormal; they begin with the call's digest, so that no two calls share
+an answer.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from batchkit.simulator.words import words
 from batchkit.tokens import estimate, texts
 
 SCHEMA_FENCE = "```json schema\n"
+LABELS_FENCE = "```labels\n"
 _FENCE_END = "\n```"
 _MEDIAN_WORDS = 24
 _SIGMA = 0.7
@@ -36,17 +39,20 @@ class Answer(msgspec.Struct, frozen=True):
 
 def answer(call: Call, rng: Random, chars: int | None = None, *, prose: bool = False) -> Answer:
     """The answer to `call`; free text is `chars` characters long if given, `prose` ignores JSON."""
-    text = None if prose else _json(call, rng, chars)
+    text = None if prose else _formed(call, rng, chars)
     return _limited(_prose(call, rng, chars) if text is None else text, call.max_tokens)
 
 
-def _json(call: Call, rng: Random, chars: int | None) -> str | None:
+def _formed(call: Call, rng: Random, chars: int | None) -> str | None:
     schema = _schema(call)
     if schema is not None:
         try:
             return msgspec.json.encode(instance(schema, rng)).decode()
         except SchemaError:
             return None
+    labels = _fenced(call, LABELS_FENCE)
+    if labels is not None:
+        return _labels(labels.split("\n"), call, rng)
     if call.response_format.get("type") in ("json_object", "json_schema"):
         return msgspec.json.encode({"answer": _prose(call, rng, chars)}).decode()
     return None
@@ -56,11 +62,23 @@ def _schema(call: Call) -> Any:
     given = call.response_format.get("json_schema")
     if isinstance(given, dict) and given.get("schema") is not None:
         return given["schema"]
+    text = _fenced(call, SCHEMA_FENCE)
+    return None if text is None else _parsed(text)
+
+
+def _fenced(call: Call, fence: str) -> str | None:
     for text in reversed(texts(call.messages)):
-        start = text.rfind(SCHEMA_FENCE)
+        start = text.rfind(fence)
         if start >= 0:
-            return _parsed(text[start + len(SCHEMA_FENCE) :].partition(_FENCE_END)[0])
+            return text[start + len(fence) :].partition(_FENCE_END)[0]
     return None
+
+
+def _labels(labels: list[str], call: Call, rng: Random) -> str:
+    if call.response_format.get("type") != "json_object":
+        return rng.choice(labels)
+    some = rng.sample(labels, rng.randint(0, min(3, len(labels))))
+    return msgspec.json.encode({"labels": some}).decode()
 
 
 @lru_cache(maxsize=64)  # a run sends one schema with every request

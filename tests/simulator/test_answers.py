@@ -49,6 +49,20 @@ def test_lengths_differ_and_tokens_are_those_of_the_text() -> None:
     assert counts[0] < 15 < counts[100] < 40 < counts[-1]
 
 
+def test_one_of_the_labels_in_the_prompt_is_the_answer() -> None:
+    listed = "One of these:\n```labels\na b\nc\n```"
+    assert {ask(text=f"{listed} {n}").content for n in range(50)} == {"a b", "c"}
+
+
+def test_some_of_the_labels_are_the_answer_as_json() -> None:
+    listed = "Some of these:\n```labels\na b\nc\n```"
+    form = {"type": "json_object"}
+    answers = {ask(text=f"{listed} {n}", response_format=form).content for n in range(99)}
+    assert {frozenset(msgspec.json.decode(answer)["labels"]) for answer in answers} == {
+        frozenset(), frozenset({"a b"}), frozenset({"c"}), frozenset({"a b", "c"}),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("most", [1, 2, 10])
 def test_max_tokens_cuts_the_answer(most: int) -> None:
     whole, cut = ask(text="a"), ask(text="a", max_tokens=most)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from batchkit.errors import UsageError
+from batchkit.job import Job
 from batchkit.spec import Options, load_spec
 
 Refuse = Callable[..., str]
@@ -28,16 +29,17 @@ def refuse(tmp_path: Path) -> Refuse:
     return refuse
 
 
-KEYS = "input, id, keep, model, tier, endpoint, dialect, api_key_env, prompt, params, output"
+KEYS = ", ".join(Job.__struct_fields__)
 
 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
         ('inptu = "x"', "unknown key 'inptu'; did you mean 'input'?"),
-        ("zzz = 1", f"unknown key 'zzz'; known keys: {KEYS}, limits, models"),
+        ("zzz = 1", f"unknown key 'zzz'; known keys: {KEYS}"),
         ('[prompt]\nusr = "x"', "unknown key 'prompt.usr'; did you mean 'user'?"),
         ("[output]\nrepairs = 1", "unknown key 'output.repairs'; did you mean 'repair'?"),
+        ("[labels]\nvalue = []", "unknown key 'labels.value'; did you mean 'values'?"),
         ("[limits]\nbugdet = 1", "unknown key 'limits.bugdet'; did you mean 'budget'?"),
     ],
 )

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from batchkit import errors
+from batchkit.answer_check import AnswerCheck, Form
 from batchkit.pool import Answered
 from batchkit.records import Completion, Failure, Request, Usage
 from batchkit.schema import OutputSchema
-from batchkit.structured import StructuredOutput
 
 HI = [{"role": "user", "content": "hi"}]
 SCHEMA = OutputSchema.load({"type": "object", "required": ["a"]}, "p")
+FORM = Form(lambda text, _source: SCHEMA.read(text), SCHEMA.correction)
 CUT = '{"a": [1, 2'
 NOT_CLOSED = "not JSON: an object is not closed"
 ROOM = 100
@@ -31,9 +32,9 @@ def read(
     asked: int = 0,
     **params: Any,
 ) -> Answered:
-    structured = StructuredOutput(SCHEMA, 2, lambda _model, prompt: ROOM - prompt)
+    check = AnswerCheck(FORM, 2, lambda _model, prompt: ROOM - prompt)
     completion = Completion(content, finish_reason, Usage(10, 0, used))
-    return structured.read(request(**params), completion, asked)
+    return check.read(request(**params), completion, asked)
 
 
 def test_a_valid_answer_settles_also_one_that_was_cut_behind_it() -> None:
@@ -95,3 +96,12 @@ def test_after_the_last_try_the_row_fails_with_the_reason() -> None:
 
 def test_a_call_of_a_tool_is_no_answer_to_check() -> None:
     assert read(None, "tool_calls") == Answered()
+
+
+def test_more_room_is_no_help_where_the_form_says_so() -> None:
+    form = FORM._replace(correction="One word.", takes_room=False)
+    check = AnswerCheck(form, 1, lambda _model, _prompt: ROOM)
+    answered = check.read(request(max_tokens=5), Completion("So", "length", Usage(10, 0, 5)), 0)
+    assert answered.again is not None
+    assert answered.again.params == {"max_tokens": 5}
+    assert answered.again.messages[-1]["content"].endswith("in the answer. One word.")

@@ -1,0 +1,15 @@
+"""Sections of a job file that say what is asked and what an answer must be; as values, unjudged."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class LabelsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The labels an answer is one of, from one of three places."""
+
+    values: list[str] | None = None
+    file: str | None = None  # one a line, relative to the job file
+    column: str | None = None  # its distinct values in the input
+    multiple: bool = False  # any number of them
+    similar: float | None = None  # of 0 to 1: how like a label an answer must be to stand for it
