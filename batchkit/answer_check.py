@@ -26,7 +26,7 @@ class Form(NamedTuple):
 
     read: Callable[[str | None, str | None], Valid | Invalid]  # (answer, text it was asked of)
     correction: str  # how to end the turn that asks again
-    takes_room: bool = True  # an answer that was cut may be right with more room
+    takes_room: Callable[[str], bool] = lambda _text: True  # a cut answer may be right with more
 
 
 Room: TypeAlias = Callable[[str, int], int]
@@ -51,7 +51,8 @@ class AnswerCheck:
             return Answered(output=found.json)
         if asked_again >= self._repair:
             return Answered(failure=Failure(errors.INVALID_OUTPUT, found.reason))
-        if completion.finish_reason != "length" or not self.form.takes_room:
+        is_cut = completion.finish_reason == "length"
+        if not is_cut or not self.form.takes_room(completion.content or ""):
             return Answered(again=self._corrected(request, completion, found.reason))
         again = self._with_room(request, completion)
         if again is None:

@@ -74,9 +74,7 @@ def _labelling(spec: Spec, template: Template | None) -> Recipe:
         multiple=spec.labels.multiple,
         similar=_similarity(spec.labels.similar, f"{spec.path}: labels.similar"),
     )
-    form = Form(
-        lambda text, _source: labels.read(text), labels.correction, takes_room=labels.multiple
-    )
+    form = Form(lambda text, _source: labels.read(text), labels.correction, _is_json_begun)
     return Recipe(
         template,
         labels.instruction,
@@ -85,6 +83,11 @@ def _labelling(spec: Spec, template: Template | None) -> Recipe:
         labels.schema,
         {"schema": labels.schema, "labels": labels.instruction},
     )
+
+
+def _is_json_begun(text: str) -> bool:
+    """Whether a cut answer can become a label: a long text cannot, an object that is open can."""
+    return text.lstrip().startswith("{")
 
 
 def _similarity(least: float | None, place: str) -> float | None:

@@ -98,10 +98,12 @@ def test_a_call_of_a_tool_is_no_answer_to_check() -> None:
     assert read(None, "tool_calls") == Answered()
 
 
-def test_more_room_is_no_help_where_the_form_says_so() -> None:
-    form = FORM._replace(correction="One word.", takes_room=False)
+def test_a_cut_answer_that_room_would_not_help_is_corrected() -> None:
+    form = FORM._replace(correction="One word.", takes_room=lambda text: text[0] == "{")
     check = AnswerCheck(form, 1, lambda _model, _prompt: ROOM)
     answered = check.read(request(max_tokens=5), Completion("So", "length", Usage(10, 0, 5)), 0)
     assert answered.again is not None
     assert answered.again.params == {"max_tokens": 5}
     assert answered.again.messages[-1]["content"].endswith("in the answer. One word.")
+    cut = check.read(request(max_tokens=5), Completion(CUT, "length", Usage(10, 0, 5)), 0)
+    assert cut == Answered(again=request(max_tokens=10))
