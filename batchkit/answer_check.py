@@ -24,7 +24,9 @@ _QUOTED = 8000  # characters of a wrong answer that are sent back with the corre
 class Form(NamedTuple):
     """What an answer must be."""
 
-    read: Callable[[str | None, str | None], Valid | Invalid]  # (answer, text it was asked of)
+    read: Callable[[str | None, str | None], Valid | Invalid | None]
+    """(answer, the text it was asked of): None if it is right, and text rather than data."""
+
     correction: str  # how to end the turn that asks again
     takes_room: Callable[[str], bool] = lambda _text: True  # a cut answer may be right with more
 
@@ -47,8 +49,8 @@ class AnswerCheck:
         if completion.finish_reason == "tool_calls":
             return Answered()
         found = self.form.read(completion.content, request.source)
-        if isinstance(found, Valid):
-            return Answered(output=found.json)
+        if not isinstance(found, Invalid):
+            return Answered(output=None if found is None else found.json)
         if asked_again >= self._repair:
             return Answered(failure=Failure(errors.INVALID_OUTPUT, found.reason))
         is_cut = completion.finish_reason == "length"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,28 +15,38 @@ from batchkit.errors import UsageError
 from batchkit.folder import RunFolder
 from batchkit.journal import Settled
 from batchkit.parts import Column, Layout, reserved_columns
-from batchkit.plan import Plan
+from batchkit.plan import BlockStore, Plan, offset_of
 from batchkit.prepare import Keeping
 from batchkit.recipe import Recipe, open_recipe
 from batchkit.records import Request
 from batchkit.requests import RequestBuilder, custom_id_of
 from batchkit.schema import OutputSchema, Valid
-from batchkit.sources import Raw, Source, open_source
+from batchkit.sources import Cursor, Raw, Source, open_source
+from batchkit.sources.context import ContextCursor
 from batchkit.sources.inference import KeepInference
 from batchkit.sources.keep import KeepColumn, dump_columns, load_columns, to_arrow
 from batchkit.spec import Format, Spec
+from batchkit.translation import Translation
 
 
 class Rendering:
     """Rows of the input as the requests that will be sent."""
 
-    def __init__(self, builder: RequestBuilder, id_column: str | None) -> None:
+    def __init__(
+        self, builder: RequestBuilder, translation: Translation | None, id_column: str | None
+    ) -> None:
         self._builder = builder
         self._id_column = id_column
+        self._translation = translation
+        self.rows_before = 0 if translation is None else translation.rows_before
 
     def build(self, raw: Raw) -> Request:
         """The request of a row; raises `RowError`."""
-        return self._builder.build(raw)
+        if self._translation is None or raw.values is None:
+            return self._builder.build(raw)
+        request = self._builder.build(self._translation.dressed(raw))
+        request.source = self._translation.text(raw)
+        return request
 
     def identify(self, raw: Raw) -> str:
         """The id of a row that may be bad."""
@@ -71,7 +82,15 @@ class Input(msgspec.Struct, frozen=True):
             keep_columns=load_columns(plan.keep) if plan and spec.keep else None,
             dialects=lambda model: likely_dialect(spec, model),
         )
-        return Rendering(builder, spec.id_column)
+        return Rendering(builder, self.recipe.translation, spec.id_column)
+
+    def cursor(self, store: BlockStore) -> Cursor:
+        """A cursor over the rows, with what their prompts show of the rows before them."""
+        cursor = self.source.cursor()
+        translation = self.recipe.translation
+        if translation is None or not translation.rows_before:
+            return cursor
+        return ContextCursor(cursor, translation.rows_before, partial(offset_of, store))
 
     def keeping(self) -> Keeping:
         """How the kept columns' types are found while the input is scanned."""

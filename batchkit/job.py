@@ -17,7 +17,7 @@ import msgspec
 
 from batchkit.errors import UsageError
 from batchkit.models import Positive, Tier, in_words
-from batchkit.sections import LabelsSection
+from batchkit.sections import LabelsSection, TranslateSection
 from batchkit.wording import reason, shown
 
 REQUEST_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".arrow")
@@ -63,6 +63,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     params: dict[str, Any] = {}
     output: OutputSection | None = None
     labels: LabelsSection | None = None
+    translate: TranslateSection | None = None
     limits: LimitsSection = LimitsSection()
     models: dict[str, Any] = {}
 
@@ -106,6 +107,7 @@ def _check_keys(values: Mapping[str, Any], path: Path) -> None:
         "prompt": PromptSection,
         "output": OutputSection,
         "labels": LabelsSection,
+        "translate": TranslateSection,
         "limits": LimitsSection,
         "models": None,  # its keys are names
     }

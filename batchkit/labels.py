@@ -17,6 +17,7 @@ from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 from batchkit.errors import UsageError
+from batchkit.normal import normal
 from batchkit.schema import Invalid, Valid
 from batchkit.schema.answer import NotJsonError, encode, json_value
 from batchkit.wording import shown
@@ -124,12 +125,6 @@ class LabelSet:
         )
         (best, nearest), (second, _) = ranked[0], (ranked[1:] or [(0.0, "")])[0]
         return self._names[nearest] if best >= least and best > second else None
-
-
-def normal(text: str) -> str:
-    """`text` with case, width, runs of spaces and invisible characters set aside."""
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join("".join(c for c in text if unicodedata.category(c) != "Cf").split())
 
 
 def _by_name(given: Iterable[Given]) -> dict[str, str]:

@@ -138,11 +138,12 @@ def _feeder(name: str, chunk: int, shared: Shared) -> Feeder:
     opened = shared.opened
     model = shared.given.spec.table[name]
     rates = Rates.of(model.price)
+    store = shared.reader()
     return Feeder(
         plan=opened.plan,
         model=name,
-        store=shared.reader(),
-        cursor=shared.given.source.cursor(),
+        store=store,
+        cursor=shared.given.cursor(store),
         builder=shared.given.rendering(opened.plan),
         digest=digest,
         settled=opened.settled,

@@ -148,6 +148,12 @@ def block_entries(block: bytes) -> list[Entry]:
     return [Entry._make(values) for values in _ENTRY.iter_unpack(block)]
 
 
+def offset_of(store: BlockStore, row: int) -> int:
+    """Where `row` stands in the input."""
+    number, index = divmod(row, BLOCK_ROWS)
+    return Entry._make(_ENTRY.unpack_from(store.block(number), index * _ENTRY.size)).offset
+
+
 class PlanWriter:
     """Packs entries into blocks and counts what each model has to do."""
 

@@ -22,6 +22,7 @@ from batchkit.plan import (
 from batchkit.records import Request
 from batchkit.requests import digest, id_digest
 from batchkit.sources import Raw, Source
+from batchkit.sources.context import with_rows_before
 
 REPORT_EVERY = 10_000  # rows between two calls of `report`
 
@@ -35,6 +36,8 @@ class Keeping(msgspec.Struct, frozen=True):
 
 class Builder(Protocol):
     """Turns a row into the request that will be sent."""
+
+    rows_before: int  # how many rows before each it looks at
 
     def build(self, raw: Raw) -> Request:
         """Raises `RowError`."""
@@ -89,7 +92,7 @@ def _tell(fault: Fault, shown: list[Fault], on_fault: Callable[[Fault], None] | 
 def _planned(
     source: Source, builder: Builder, observe: Callable[[Raw], None] | None
 ) -> Iterator[Planned]:
-    for raw in source.scan():
+    for raw in with_rows_before(source.scan(), builder.rows_before):
         try:
             request = builder.build(raw)
         except RowError as error:

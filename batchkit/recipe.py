@@ -15,13 +15,18 @@ import msgspec
 
 from batchkit.answer_check import AnswerCheck, Form
 from batchkit.errors import UsageError
+from batchkit.fidelity import Fidelity, Kind
+from batchkit.glossary import Glossary
 from batchkit.job import PromptSection
 from batchkit.label_sources import read_labels
 from batchkit.labels import LabelSet
 from batchkit.records import Message
 from batchkit.schema import OutputSchema
+from batchkit.sections import LabelsSection, TranslateSection
 from batchkit.spec import Spec
 from batchkit.template import Template
+from batchkit.translation import CONTEXT_MOST, NAME, Translation
+from batchkit.wording import shown
 
 _JSON = {"response_format": {"type": "json_object"}}
 
@@ -33,6 +38,7 @@ class Recipe(msgspec.Struct, frozen=True):
     instruction: str | None = None  # on the answer's form
     params: Mapping[str, Any] = {}  # that it needs, unless the job or the row says otherwise
     check: AnswerCheck | None = None
+    translation: Translation | None = None
     schema: dict[str, Any] | None = None  # of the column `output`
     asks: Mapping[str, Any] = {}  # what the job's files decide of the requests
 
@@ -46,54 +52,100 @@ class Recipe(msgspec.Struct, frozen=True):
         """Columns that a row must have for its prompt; None for every one."""
         if self.template is None or self.template.columns is None:
             return None
-        return self.template.columns | ({spec.id_column} if spec.id_column else set())
+        section = spec.translate
+        beside = [spec.id_column, *((section.text, section.group) if section is not None else ())]
+        return self.template.columns | {name for name in beside if name is not None}
 
 
 def open_recipe(spec: Spec) -> Recipe:
     """The recipe of `spec`; raises `UsageError` for sections that do not fit together."""
+    forms = {"output.schema": spec.schema, "labels": spec.labels, "translate": spec.translate}
+    given = [name for name, section in forms.items() if section is not None]
+    if len(given) > 1:
+        raise UsageError(f"{spec.path}: {given[1]}: stands beside {given[0]}; keep one")
     template = _template(spec.prompt, spec.path) if spec.prompt is not None else None
     if spec.labels is not None:
-        return _labelling(spec, template)
+        return _labelling(spec, spec.labels, template)
+    if spec.translate is not None:
+        return _translating(spec, spec.translate, template)
     if spec.schema is not None:
-        return _extraction(spec, template, spec.schema)
+        return _extracting(spec, spec.schema, template)
     return Recipe(template)
 
 
-def _extraction(spec: Spec, template: Template | None, given: dict[str, Any]) -> Recipe:
+def _extracting(spec: Spec, given: dict[str, Any], template: Template | None) -> Recipe:
     schema = OutputSchema.load(given, f"{spec.path}: output.schema")
     form = Form(lambda text, _source: schema.read(text), schema.correction)
-    return Recipe(template, schema.instruction, _JSON, _check(spec, form), schema.source)
-
-
-def _labelling(spec: Spec, template: Template | None) -> Recipe:
-    assert spec.labels is not None
-    if spec.schema is not None:
-        raise UsageError(f"{spec.path}: labels: stands beside output.schema; keep one")
-    labels = LabelSet(
-        read_labels(spec, spec.labels),
-        multiple=spec.labels.multiple,
-        similar=_similarity(spec.labels.similar, f"{spec.path}: labels.similar"),
+    return Recipe(
+        template=template,
+        instruction=schema.instruction,
+        params=_JSON,
+        check=_check(spec, form),
+        schema=schema.source,
     )
+
+
+def _labelling(spec: Spec, section: LabelsSection, template: Template | None) -> Recipe:
+    if section.similar is not None and not 0 < section.similar <= 1:
+        raise UsageError(
+            f"{spec.path}: labels.similar: expected a number above 0 up to 1, got {section.similar}"
+        )
+    given = read_labels(spec, section)
+    labels = LabelSet(given, multiple=section.multiple, similar=section.similar)
     form = Form(lambda text, _source: labels.read(text), labels.correction, _is_json_begun)
     return Recipe(
-        template,
-        labels.instruction,
-        _JSON if labels.multiple else {},
-        _check(spec, form),
-        labels.schema,
-        {"schema": labels.schema, "labels": labels.instruction},
+        template=template,
+        instruction=labels.instruction,
+        params=_JSON if labels.multiple else {},
+        check=_check(spec, form),
+        schema=labels.schema,
+        asks={"schema": labels.schema, "labels": labels.instruction},
     )
+
+
+def _translating(spec: Spec, section: TranslateSection, template: Template | None) -> Recipe:
+    place = f"{spec.path}: translate"
+    if template is None:
+        raise UsageError(f"{place}: stands without [prompt]; say in prompt.user what is asked")
+    if not 0 <= section.context <= CONTEXT_MOST:
+        raise UsageError(f"{place}.context: expected 0 to {CONTEXT_MOST}, got {section.context}")
+    kinds = _kinds(section.check, f"{place}.check")
+    for key in ("source", "target", "glossary", "context"):
+        if template.uses(NAME, key) and not getattr(section, key):
+            raise UsageError(f"{place}.{key}: is missing; the prompt uses {{{{ {NAME}.{key} }}}}")
+    for key in ("glossary", "context"):
+        if getattr(section, key) and not template.uses(NAME, key):
+            raise UsageError(
+                f"{place}.{key}: the prompt does not use it; put {{{{ {NAME}.{key} }}}} into it"
+            )
+    glossary = None
+    if section.glossary is not None:
+        glossary = Glossary(spec.path.parent / section.glossary, f"{place}.glossary")
+    fidelity = Fidelity(kinds)
+    asks = {"translate": msgspec.to_builtins(section)}
+    if glossary is not None:
+        asks["glossary"] = glossary.digest
+    return Recipe(
+        template=template,
+        instruction=fidelity.instruction,
+        check=_check(spec, Form(fidelity.read, fidelity.correction)),
+        translation=Translation(section, glossary),
+        asks=asks,
+    )
+
+
+def _kinds(given: list[str] | None, place: str) -> list[Kind]:
+    if given is None:
+        return list(Kind)
+    for kind in given:
+        if kind not in set(Kind):
+            raise UsageError(f"{place}: expected kinds out of {', '.join(Kind)}; got {shown(kind)}")
+    return [Kind(kind) for kind in given]
 
 
 def _is_json_begun(text: str) -> bool:
     """Whether a cut answer can become a label: a long text cannot, an object that is open can."""
     return text.lstrip().startswith("{")
-
-
-def _similarity(least: float | None, place: str) -> float | None:
-    if least is not None and not 0 < least <= 1:
-        raise UsageError(f"{place}: expected a number above 0 up to 1, got {least}")
-    return least
 
 
 def _check(spec: Spec, form: Form) -> AnswerCheck:

@@ -13,3 +13,15 @@ class LabelsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     column: str | None = None  # its distinct values in the input
     multiple: bool = False  # any number of them
     similar: float | None = None  # of 0 to 1: how like a label an answer must be to stand for it
+
+
+class TranslateSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A text to translate and what its translation must keep."""
+
+    text: str  # the column
+    source: str | None = None  # languages, for the prompt
+    target: str | None = None
+    check: list[str] | None = None  # kinds of `fidelity.Kind`; None: all
+    glossary: str | None = None  # a .tsv, .csv or .jsonl, relative to the job file
+    context: int = 0  # rows before this one whose texts go into the prompt
+    group: str | None = None  # the column that those rows have the same value in

@@ -28,7 +28,7 @@ from batchkit.job import (
 )
 from batchkit.local.model_row import LOCAL_MODEL
 from batchkit.models import ModelTable, Tier, builtin_models, read_models
-from batchkit.sections import LabelsSection
+from batchkit.sections import LabelsSection, TranslateSection
 
 BIGMODEL = "https://open.bigmodel.cn/api/paas/v4"
 DEFAULT_TIMEOUT_S = 300.0  # a long answer that is not streamed can take minutes
@@ -118,6 +118,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, Any]
     schema: dict[str, Any] | None
     labels: LabelsSection | None
+    translate: TranslateSection | None
     repair: int
     budget: Decimal | None
     confirm_above: Decimal | None
@@ -164,9 +165,6 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         raise UsageError(
             f"{place}: model {model!r} is not in the model table; add it with --models"
         )
-    schema = given_schema(path, job, options.schema)
-    if job.output is not None and schema is None and job.labels is None:
-        raise UsageError(f"{place}: output.schema: is missing; name a JSON Schema or hold one here")
     concurrency = _concurrency(job.limits.concurrency, table, f"{place}: limits.concurrency")
     concurrency |= _concurrency(options.concurrency, table, "--concurrency")
     endpoint = options.endpoint or job.endpoint or "bigmodel"
@@ -185,8 +183,9 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         api_key_env=options.api_key_env or job.api_key_env,
         prompt=job.prompt,
         params=job.params,
-        schema=schema,
+        schema=given_schema(path, job, options.schema),
         labels=job.labels,
+        translate=job.translate,
         repair=_at_least(
             (job.output or OutputSection()).repair, f"{place}: output.repair", least=0
         ),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -37,6 +37,7 @@ class Template:
 
     def __init__(self, system: str | None, user: str) -> None:
         self._names: set[str] = set()
+        self._parts_used: set[tuple[str, str]] = set()
         environment = _environment()
         self._parts = [
             (role, f"prompt.{role}", self._compile(environment, text, f"prompt.{role}"))
@@ -49,6 +50,10 @@ class Template:
     def columns(self) -> frozenset[str] | None:
         """The columns that rendering can look at; None for all of them."""
         return None if _ROW in self._names else frozenset(self._names)
+
+    def uses(self, name: str, part: str) -> bool:
+        """Whether a template names `part` of the value `name`, as in `{{ name.part }}`."""
+        return (name, part) in self._parts_used
 
     def render(self, values: Mapping[str, Any]) -> list[Message]:
         """The messages for one row; raises `RowError`. A system prompt of nothing is left out."""
@@ -71,6 +76,7 @@ class Template:
         try:
             tree = environment.parse(text)
             self._names |= jinja2.meta.find_undeclared_variables(tree)
+            self._parts_used |= set(_parts_used(tree))
             template = environment.from_string(text)
             return template.render() if _is_constant(tree) else template
         except jinja2.TemplateSyntaxError as error:
@@ -87,6 +93,18 @@ def _render(
     except Exception as error:
         # An expression over a row's values can raise anything; it concerns this row alone.
         raise RowError(f"{place}{_line(template, error)}: {_why(error, values)}") from error
+
+
+def _parts_used(tree: jinja2.nodes.Template) -> Iterator[tuple[str, str]]:
+    for node in tree.find_all((jinja2.nodes.Getattr, jinja2.nodes.Getitem)):
+        if isinstance(node, jinja2.nodes.Getattr):
+            part = node.attr
+        elif isinstance(node, jinja2.nodes.Getitem) and isinstance(node.arg, jinja2.nodes.Const):
+            part = str(node.arg.value)
+        else:
+            continue
+        if isinstance(node.node, jinja2.nodes.Name):
+            yield node.node.name, part
 
 
 def _is_constant(tree: jinja2.nodes.Template) -> bool:

@@ -34,8 +34,8 @@ LAYERS = [
         "retry",
         "template",
     },
-    {"tally", "schema", "sections"},
-    {"job", "labels"},
+    {"tally", "schema", "sections", "normal", "numerals"},
+    {"job", "labels", "fidelity"},
     {"given_schema"},
     {"spec"},
     {"plan", "summary", "adaptive", "estimate"},
@@ -54,6 +54,8 @@ LAYERS = [
         "progress",
         "terminal",
     },
+    {"glossary"},
+    {"translation"},
     {"parts", "requests", "endpoints", "table", "tuning"},
     {"unseal", "revision"},
     {"damage", "prepare"},
@@ -81,6 +83,7 @@ APART = {"simulator", "local"}  # import words and pure layers only; run and the
 
 OWNERS = {
     "aiohttp": {"providers.aiohttp_transport", "simulator.server"},
+    "ahocorasick_rs": {"glossary"},
     "aiolimiter": {"quota"},
     "jinja2": {"template"},
     "jsonschema_rs": {"schema.output"},

@@ -2,9 +2,9 @@
 
 A call that brings a JSON Schema gets an instance of it: in `response_format`, or in a message
 between the fences of SCHEMA_FENCE. One that lists labels behind LABELS_FENCE gets one of them, or a
-JSON list of some if it asks for JSON. Any other that asks for a JSON object gets one. All others
-get words whose number is lognormal; they begin with the call's digest, so that no two calls share
-an answer.
+JSON list of some if it asks for JSON. Any other that asks for a JSON object gets one. One that says
+KEPT gets its own text back, which keeps everything. All others get words whose number is lognormal;
+they begin with the call's digest, so that no two calls share an answer.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from batchkit.simulator.words import words
 from batchkit.tokens import estimate, texts
 
 SCHEMA_FENCE = "```json schema\n"
+KEPT = "Keep of the text as they are: "
 LABELS_FENCE = "```labels\n"
 _FENCE_END = "\n```"
 _MEDIAN_WORDS = 24
@@ -55,7 +56,7 @@ def _formed(call: Call, rng: Random, chars: int | None) -> str | None:
         return _labels(labels.split("\n"), call, rng)
     if call.response_format.get("type") in ("json_object", "json_schema"):
         return msgspec.json.encode({"answer": _prose(call, rng, chars)}).decode()
-    return None
+    return _kept(call)
 
 
 def _schema(call: Call) -> Any:
@@ -72,6 +73,14 @@ def _fenced(call: Call, fence: str) -> str | None:
         if start >= 0:
             return text[start + len(fence) :].partition(_FENCE_END)[0]
     return None
+
+
+def _kept(call: Call) -> str | None:
+    """The longest message of the user, if a message says that its text is to be kept."""
+    if not any(KEPT in text for text in texts(call.messages)):
+        return None
+    asked = (texts([message]) for message in call.messages if message.get("role") == "user")
+    return max(("".join(parts) for parts in asked), key=len, default=None)
 
 
 def _labels(labels: list[str], call: Call, rng: Random) -> str:

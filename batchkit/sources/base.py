@@ -30,6 +30,7 @@ class Raw(msgspec.Struct, frozen=True, gc=False):
     values: dict[str, Any] | None  # None: could not be read
     fault: str | None = None  # why it could not
     keep: list[Any] | None = None  # kept values in storage form; None: not a columnar file
+    before: tuple[dict[str, Any] | None, ...] = ()  # values of the rows before, see `context`
 
 
 class Cursor(Protocol):

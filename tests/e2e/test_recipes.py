@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 import batchkit as package
 from batchkit.inputs import Input, open_input
 from batchkit.prepare import scan
 from batchkit.records import Request
+from batchkit.sources.context import with_rows_before
 from batchkit.spec import load_spec
 from tests.e2e.conftest import Command, Simulate, write_rows
 from tests.fakes import Blocks
@@ -113,3 +115,143 @@ def test_check_counts_the_prompts_as_they_will_be_sent(here: Path) -> None:
     given = open_input(load_spec(write_job(here, '[labels]\ncolumn = "k"\n', CITIES)))
     after = scan(given.source, given.rendering(), Blocks()).shares[0].prompt_tokens
     assert after == sum(request.prompt_tokens for request in rendered(plain)) > before + 3 * 40
+
+
+TRANSLATE = """
+input = "in.jsonl"
+id = "id"
+model = "glm-4-flash-250414"
+[prompt]
+system = "Translate into {{ translate.target }}."
+user = '''
+{% if translate.glossary %}Terms:
+{{ translate.glossary }}
+{% endif %}{% if translate.context %}Before:
+{{ translate.context }}
+{% endif %}Text:
+{{ en }}'''
+[translate]
+text = "en"
+target = "zh-CN"
+"""
+KINDS = "placeholders, numbers, urls, tags, paragraphs"
+LINES: list[dict[str, Any]] = [
+    {"id": "a1", "doc": "a", "en": "The bank of {name} opened in 2018."},
+    {"id": "a2", "doc": "a", "en": "See https://a.example/1 for it."},
+    {"id": "b1", "doc": "b", "en": "Another document's BANK.\n\nWith <b>two</b> paragraphs."},
+    {"id": "b2", "doc": "b", "en": "The last one, 1,234 long."},
+]
+
+
+def write_translation(here: Path, more: str, rows: list[dict[str, Any]] | None = None) -> Path:
+    write_rows(here / "in.jsonl", rows or LINES)
+    (here / "terms.tsv").write_text("bank\t银行\nbanks\t多家银行\n", "utf-8")
+    path = here / "job.toml"
+    path.write_text(TRANSLATE + more, "utf-8")
+    return path
+
+
+def test_a_translation_that_keeps_everything_is_ok_and_has_no_output_column(
+    batchkit: Command, simulate: Simulate, here: Path
+) -> None:
+    job = write_translation(here, 'glossary = "terms.tsv"\ncontext = 1\n')
+    done = batchkit("run", job, "--endpoint", simulate().url, "-o", "out")
+    assert done.code == 0, done.err
+    assert "output" not in package.read_results("out").column_names
+    assert column("attempts") == [1] * 4
+
+
+def test_a_translation_that_lost_something_is_told_what_and_fails_with_its_text(
+    batchkit: Command, simulate: Simulate, here: Path
+) -> None:
+    job = write_translation(here, 'glossary = "terms.tsv"\ncontext = 1\n[output]\nrepair = 1\n')
+    running = simulate(faults={"prose": 1.0})
+    assert batchkit("run", job, "--endpoint", running.url, "-o", "out").code == 1
+    assert column("error_message") == [
+        "of the source it lacks '{name}', '2018'",
+        "of the source it lacks 'https://a.example/1'",
+        "of the source it lacks '<b>', '</b>', 1 of 2 paragraphs",
+        "of the source it lacks '1,234'",
+    ]
+    assert column("attempts") == [2] * 4
+    assert all(column("content"))
+
+
+def test_terms_and_the_rows_before_of_the_same_group_go_into_the_prompt(here: Path) -> None:
+    job = write_translation(here, 'glossary = "terms.tsv"\ncontext = 2\ngroup = "doc"\n')
+    given = open_input(load_spec(job))
+    builder = given.rendering()
+    raws = with_rows_before(given.source.scan(), builder.rows_before)
+    requests = [builder.build(raw) for raw in raws]
+    assert [request.messages[1]["content"] for request in requests] == [
+        f"Terms:\nbank = 银行\nText:\n{LINES[0]['en']}",
+        f"Before:\n{LINES[0]['en']}\nText:\n{LINES[1]['en']}",
+        f"Terms:\nbank = 银行\nText:\n{LINES[2]['en']}",
+        f"Before:\n{LINES[2]['en']}\nText:\n{LINES[3]['en']}",
+    ]
+    assert len({str(request.messages[0]) for request in requests}) == 1
+    assert [request.source for request in requests] == [line["en"] for line in LINES]
+
+
+def test_rows_with_context_go_on_after_some_were_answered(
+    batchkit: Command, simulate: Simulate, here: Path
+) -> None:
+    """A row is asked with the rows before it, also where those were answered in an earlier run."""
+    rows = [{"id": n, "doc": n // 7, "en": f"Sentence number {n}."} for n in range(40)]
+    job = write_translation(here, 'context = 3\ngroup = "doc"\nglossary = "terms.tsv"\n', rows)
+    marks = {f"Text:\nSentence number {n}.": "1301" for n in (3, 4, 17, 39)}
+    first = simulate(marks=marks)
+    assert batchkit("run", job, "--endpoint", first.url, "-o", "out").code == 1
+    again = batchkit("run", job, "--endpoint", simulate().url, "-o", "out", "--retry-failed")
+    assert again.code == 0, again.err
+    assert column("attempts") == [2 if n in (3, 4, 17, 39) else 1 for n in range(40)]
+
+
+def test_a_changed_glossary_asks_only_rows_with_that_term(
+    batchkit: Command, simulate: Simulate, here: Path
+) -> None:
+    url = simulate().url
+    job = write_translation(here, 'glossary = "terms.tsv"\ncontext = 1\n')
+    assert batchkit("run", job, "--endpoint", url, "-o", "out").code == 0
+    (here / "terms.tsv").write_text("bank\t岸\n", "utf-8")
+    refused = batchkit("run", job, "--endpoint", url, "-o", "out")
+    assert "out was begun with another glossary: 2 changed; 2 to ask" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('glossary = "terms.tsv"\n',
+         "translate.context: is missing; the prompt uses {{ translate.context }}"),
+        ("context = 21\n", "translate.context: expected 0 to 20, got 21"),
+        ('check = ["url"]\n', f"translate.check: expected kinds out of {KINDS}; got 'url'"),
+        ('[labels]\nvalues = ["a"]\n', "translate: stands beside labels; keep one"),
+        ('[output.schema]\ntype = "object"\n', "translate: stands beside output.schema; keep one"),
+    ],
+)  # fmt: skip
+def test_a_translation_job_that_does_not_fit_together_is_refused(
+    batchkit: Command, here: Path, text: str, fault: str
+) -> None:
+    job = write_translation(here, text)
+    done = batchkit("check", job)
+    assert (done.code, done.err) == (2, f"{job}: {fault}\n")
+
+
+def test_a_glossary_that_no_prompt_uses_is_refused(batchkit: Command, here: Path) -> None:
+    job = write_job(here, '[translate]\ntext = "text"\nglossary = "terms.tsv"\n', CITIES)
+    assert batchkit("check", job).err == (
+        f"{job}: translate.glossary: the prompt does not use it; "
+        "put {{ translate.glossary }} into it\n"
+    )
+
+
+def test_a_row_without_its_text_is_named(batchkit: Command, here: Path) -> None:
+    rows: list[dict[str, Any]]
+    rows = [*LINES, {"id": "c", "doc": "c"}, {"id": "d", "en": " "}, {"id": "e", "en": 5}]
+    job = write_translation(here, 'glossary = "terms.tsv"\ncontext = 1\n', rows)
+    *lines, _ = batchkit("check", job).err.splitlines()
+    assert [line.removeprefix(f"{here}/") for line in lines] == [
+        "in.jsonl:5: translate.text: column 'en' is missing; the row has id, doc",
+        "in.jsonl:6: translate.text: expected text in column 'en', got blank text",
+        "in.jsonl:7: translate.text: expected text in column 'en', got a number",
+    ]
