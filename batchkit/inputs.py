@@ -45,7 +45,7 @@ class Rendering:
         if self._translation is None or raw.values is None:
             return self._builder.build(raw)
         request = self._builder.build(self._translation.dressed(raw))
-        request.source = self._translation.text(raw)
+        request.source = self._translation.text(raw.values)
         return request
 
     def identify(self, raw: Raw) -> str:

@@ -17,7 +17,7 @@ import msgspec
 
 from batchkit.errors import UsageError
 from batchkit.models import Positive, Tier, in_words
-from batchkit.sections import LabelsSection, TranslateSection
+from batchkit.sections import ExamplesSection, LabelsSection, TranslateSection
 from batchkit.wording import reason, shown
 
 REQUEST_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".arrow")
@@ -64,6 +64,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     output: OutputSection | None = None
     labels: LabelsSection | None = None
     translate: TranslateSection | None = None
+    examples: ExamplesSection | None = None
     limits: LimitsSection = LimitsSection()
     models: dict[str, Any] = {}
 
@@ -108,6 +109,7 @@ def _check_keys(values: Mapping[str, Any], path: Path) -> None:
         "output": OutputSection,
         "labels": LabelsSection,
         "translate": TranslateSection,
+        "examples": ExamplesSection,
         "limits": LimitsSection,
         "models": None,  # its keys are names
     }

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import xxhash
 
 from batchkit.answer_check import AnswerCheck, Form
 from batchkit.errors import UsageError
+from batchkit.example_rows import read_examples
+from batchkit.examples import Examples
 from batchkit.fidelity import Fidelity, Kind
 from batchkit.glossary import Glossary
 from batchkit.job import PromptSection
@@ -22,7 +25,7 @@ from batchkit.label_sources import read_labels
 from batchkit.labels import LabelSet
 from batchkit.records import Message
 from batchkit.schema import OutputSchema
-from batchkit.sections import LabelsSection, TranslateSection
+from batchkit.sections import ExamplesSection, LabelsSection, TranslateSection
 from batchkit.spec import Spec
 from batchkit.template import Template
 from batchkit.translation import CONTEXT_MOST, NAME, Translation
@@ -39,11 +42,16 @@ class Recipe(msgspec.Struct, frozen=True):
     params: Mapping[str, Any] = {}  # that it needs, unless the job or the row says otherwise
     check: AnswerCheck | None = None
     translation: Translation | None = None
+    examples: Examples | None = None
     schema: dict[str, Any] | None = None  # of the column `output`
     asks: Mapping[str, Any] = {}  # what the job's files decide of the requests
 
-    def finish(self, messages: list[Message]) -> list[Message]:
-        """The messages of a row as they will be sent."""
+    def finish(self, messages: list[Message], values: Mapping[str, Any]) -> list[Message]:
+        """The messages of a row with these columns as they will be sent."""
+        if self.examples is not None:
+            translation = self.translation
+            text = messages[-1]["content"] if translation is None else translation.text(values)
+            messages = self.examples.insert(messages, text)
         if self.instruction is None:
             return messages
         return _with_instruction(messages, self.instruction)
@@ -64,6 +72,11 @@ def open_recipe(spec: Spec) -> Recipe:
     if len(given) > 1:
         raise UsageError(f"{spec.path}: {given[1]}: stands beside {given[0]}; keep one")
     template = _template(spec.prompt, spec.path) if spec.prompt is not None else None
+    recipe = _formed(spec, template)
+    return recipe if spec.examples is None else _exemplified(spec, spec.examples, recipe)
+
+
+def _formed(spec: Spec, template: Template | None) -> Recipe:
     if spec.labels is not None:
         return _labelling(spec, spec.labels, template)
     if spec.translate is not None:
@@ -132,6 +145,21 @@ def _translating(spec: Spec, section: TranslateSection, template: Template | Non
         translation=Translation(section, glossary),
         asks=asks,
     )
+
+
+def _exemplified(spec: Spec, section: ExamplesSection, recipe: Recipe) -> Recipe:
+    place = f"{spec.path}: examples"
+    if spec.prompt is None:
+        raise UsageError(f"{place}: stands without [prompt]; say in prompt.user what is asked")
+    path = spec.path.parent / section.file
+    try:
+        rows = read_examples(path, section, spec.prompt, recipe.translation)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from error
+    examples = Examples(rows, section.count, nearest=section.choose == "nearest")
+    digest = xxhash.xxh3_128_hexdigest(msgspec.json.encode(rows))
+    asks = {**recipe.asks, "examples": [msgspec.to_builtins(section), digest]}
+    return msgspec.structs.replace(recipe, examples=examples, asks=asks)
 
 
 def _kinds(given: list[str] | None, place: str) -> list[Kind]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import msgspec
 
 
@@ -25,3 +27,13 @@ class TranslateSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     glossary: str | None = None  # a .tsv, .csv or .jsonl, relative to the job file
     context: int = 0  # rows before this one whose texts go into the prompt
     group: str | None = None  # the column that those rows have the same value in
+
+
+class ExamplesSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Answered examples that go into each prompt, as turns of the chat."""
+
+    file: str  # of rows, relative to the job file
+    output: str  # the answer: a column's name or a template over the example's columns
+    input: str | None = None  # the question, likewise; None: as prompt.user has it
+    count: Annotated[int, msgspec.Meta(ge=1, le=100)] = 4
+    choose: Literal["first", "nearest"] = "first"

@@ -28,7 +28,7 @@ from batchkit.job import (
 )
 from batchkit.local.model_row import LOCAL_MODEL
 from batchkit.models import ModelTable, Tier, builtin_models, read_models
-from batchkit.sections import LabelsSection, TranslateSection
+from batchkit.sections import ExamplesSection, LabelsSection, TranslateSection
 
 BIGMODEL = "https://open.bigmodel.cn/api/paas/v4"
 DEFAULT_TIMEOUT_S = 300.0  # a long answer that is not streamed can take minutes
@@ -119,6 +119,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     schema: dict[str, Any] | None
     labels: LabelsSection | None
     translate: TranslateSection | None
+    examples: ExamplesSection | None
     repair: int
     budget: Decimal | None
     confirm_above: Decimal | None
@@ -186,6 +187,7 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         schema=given_schema(path, job, options.schema),
         labels=job.labels,
         translate=job.translate,
+        examples=job.examples,
         repair=_at_least(
             (job.output or OutputSection()).repair, f"{place}: output.repair", least=0
         ),

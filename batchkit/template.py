@@ -35,13 +35,14 @@ _OWN_WORDS = (TypeError, ZeroDivisionError, OverflowError)  # these name kinds, 
 class Template:
     """The templates of `[prompt]`, compiled once; raises `UsageError` if they are not Jinja2."""
 
-    def __init__(self, system: str | None, user: str) -> None:
+    def __init__(self, system: str | None, user: str, *, place: str = "prompt.user") -> None:
+        """`place` is what a person calls the user's template."""
         self._names: set[str] = set()
         self._parts_used: set[tuple[str, str]] = set()
         environment = _environment()
         self._parts = [
-            (role, f"prompt.{role}", self._compile(environment, text, f"prompt.{role}"))
-            for role, text in (("system", system), ("user", user))
+            (role, where, self._compile(environment, text, where))
+            for role, where, text in (("system", "prompt.system", system), ("user", place, user))
             if text is not None
         ]
         self._globals = environment.globals
@@ -50,6 +51,10 @@ class Template:
     def columns(self) -> frozenset[str] | None:
         """The columns that rendering can look at; None for all of them."""
         return None if _ROW in self._names else frozenset(self._names)
+
+    def mentions(self, name: str) -> bool:
+        """Whether a template looks at the value `name`."""
+        return name in self._names
 
     def uses(self, name: str, part: str) -> bool:
         """Whether a template names `part` of the value `name`, as in `{{ name.part }}`."""

@@ -6,6 +6,9 @@ what is asked follows from the input alone and is the same after a kill.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from batchkit.errors import RowError
@@ -26,9 +29,8 @@ class Translation:
         self._glossary = glossary
         self.rows_before = section.context
 
-    def text(self, raw: Raw) -> str:
-        """The text of a row; raises `RowError`."""
-        values = raw.values or {}
+    def text(self, values: Mapping[str, Any]) -> str:
+        """The text of a row with these columns; raises `RowError`."""
         name = self._section.text
         if name not in values:
             names = shown_names([name for name in values if name != NAME])
@@ -41,7 +43,8 @@ class Translation:
 
     def dressed(self, raw: Raw) -> Raw:
         """`raw` with what its prompt can use beside its columns; raises `RowError`."""
-        text = self.text(raw)
+        values = raw.values or {}
+        text = self.text(values)
         terms = self._glossary.matching(text) if self._glossary is not None else []
         extra = {
             "source": self._section.source or "",
@@ -49,7 +52,7 @@ class Translation:
             "glossary": "\n".join(f"{term.source} = {term.target}" for term in terms),
             "context": "\n".join(self._before(raw)),
         }
-        return msgspec.structs.replace(raw, values={**(raw.values or {}), NAME: extra})
+        return msgspec.structs.replace(raw, values={**values, NAME: extra})
 
     def _before(self, raw: Raw) -> list[str]:
         """The texts of the rows right before, as far as they belong to the same group."""

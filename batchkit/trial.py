@@ -17,6 +17,7 @@ from batchkit.errors import RowError
 from batchkit.inputs import Input
 from batchkit.records import Message
 from batchkit.sources import Raw
+from batchkit.sources.context import with_rows_before
 from batchkit.terminal import console_on, headline, plain, readable, side_by_side
 
 _LINES, _CHARACTERS = 24, 2000  # of a text that is not shown in full
@@ -46,7 +47,8 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 def read_trial(given: Input, results: Iterable[dict[str, Any]]) -> Iterator[Tried]:
     """A finished trial, row by row; `results` are its rows, from the first, in input order."""
     rendering = given.rendering()
-    for raw, result in zip(given.source.scan(), results, strict=False):
+    raws = with_rows_before(given.source.scan(), rendering.rows_before)
+    for raw, result in zip(raws, results, strict=False):
         yield _tried(_messages(rendering, raw), result)
 
 

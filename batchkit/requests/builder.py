@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -48,6 +48,10 @@ _BESIDE_BODY = frozenset({"model", "messages", "prompt", "system", *GLM_CHECKS, 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
+Finish: TypeAlias = Callable[[list[Message], Mapping[str, Any]], list[Message]]
+"""A row's messages, and its columns, as the messages that are sent."""
+
+
 class _Target(NamedTuple):
     """What there is to know of a model for every row that asks it."""
 
@@ -64,7 +68,7 @@ class RequestBuilder:
         default_model: For rows that name none; None if each must.
         params: The job's parameters.
         template: Makes prompts of documents; None if rows are requests.
-        finish: Adds to a row's messages what every row's have.
+        finish: Adds to a row's messages what the job has for all of them.
         id_column: Where ids are; None for a request's own `custom_id` or `id`.
         keep: Columns that are carried along and never sent.
         keep_columns: Their types; None while a scan is still finding them.
@@ -81,7 +85,7 @@ class RequestBuilder:
         default_model: str | None,
         params: Mapping[str, Any] | None = None,
         template: Template | None = None,
-        finish: Callable[[list[Message]], list[Message]] = lambda messages: messages,
+        finish: Finish = lambda messages, _values: messages,
         id_column: str | None = None,
         keep: Sequence[str] = (),
         keep_columns: Sequence[KeepColumn] | None = None,
@@ -116,7 +120,8 @@ class RequestBuilder:
         else:
             target = self._target(None)
             messages = self._template.render(values)
-        messages = self._finish(check_messages(messages, is_glm=target.is_glm))
+        messages = check_messages(messages, is_glm=target.is_glm)
+        messages = self._finish(messages, values)
         check_params(params, target.model, target.checks)
         return Request(
             row=raw.row,

@@ -23,6 +23,7 @@ from batchkit.tokens import estimate, texts
 
 SCHEMA_FENCE = "```json schema\n"
 KEPT = "Keep of the text as they are: "
+CORRECTION = "This answer cannot be used: "
 LABELS_FENCE = "```labels\n"
 _FENCE_END = "\n```"
 _MEDIAN_WORDS = 24
@@ -76,11 +77,12 @@ def _fenced(call: Call, fence: str) -> str | None:
 
 
 def _kept(call: Call) -> str | None:
-    """The longest message of the user, if a message says that its text is to be kept."""
+    """The user's last text, if a message says that it is to be kept."""
     if not any(KEPT in text for text in texts(call.messages)):
         return None
-    asked = (texts([message]) for message in call.messages if message.get("role") == "user")
-    return max(("".join(parts) for parts in asked), key=len, default=None)
+    asked = ("".join(texts([one])) for one in call.messages if one.get("role") == "user")
+    kept = [text for text in asked if not text.startswith(CORRECTION)]
+    return kept[-1] if kept else None
 
 
 def _labels(labels: list[str], call: Call, rng: Random) -> str:

@@ -255,3 +255,72 @@ def test_a_row_without_its_text_is_named(batchkit: Command, here: Path) -> None:
         "in.jsonl:6: translate.text: expected text in column 'en', got blank text",
         "in.jsonl:7: translate.text: expected text in column 'en', got a number",
     ]
+
+
+CHOICE = '[labels]\nvalues = ["Oslo", "Rome"]\n'
+EXAMPLES = '[examples]\nfile = "ex.jsonl"\noutput = "k"\ncount = 2\n'
+
+
+def write_examples(here: Path, count: int = 5) -> None:
+    rows = [{"text": f"Text {n}", "k": "Oslo" if n % 2 else "Rome"} for n in range(count)]
+    write_rows(here / "ex.jsonl", rows)
+
+
+def test_fixed_examples_are_a_prefix_that_rows_share_and_never_answer_the_row(here: Path) -> None:
+    write_examples(here)
+    rows = [{"id": n, "text": f"Text {n}"} for n in (7, 8, 1)]
+    first, second, leak = rendered(write_job(here, EXAMPLES + CHOICE, rows))
+    assert first.messages[:-1] == second.messages[:-1]
+    assert [message["content"] for message in first.messages[1:]] == [
+        "Text 0", "Rome", "Text 1", "Oslo", "Text 7",
+    ]  # fmt: skip
+    assert [message["content"] for message in leak.messages[1:]] == [
+        "Text 0", "Rome", "Text 2", "Rome", "Text 1",
+    ]  # fmt: skip
+    assert first.messages[0] == leak.messages[0]
+
+
+def test_a_job_with_the_nearest_examples_runs_and_goes_on(
+    batchkit: Command, simulate: Simulate, here: Path
+) -> None:
+    write_examples(here, 50)
+    rows = [{"id": n, "text": f"Text {n} or so"} for n in range(30)]
+    job = write_job(here, f'{EXAMPLES}choose = "nearest"\n{CHOICE}', rows)
+    (turns,) = [r.messages[1:-1] for r in rendered(job) if r.row == 7]
+    assert turns[-2:] == [
+        {"role": "user", "content": "Text 7"},
+        {"role": "assistant", "content": "Oslo"},
+    ]
+    first = simulate(marks={f"Text {n} or": "1301" for n in (3, 29)})
+    assert batchkit("run", job, "--endpoint", first.url, "-o", "out").code == 1
+    again = batchkit("run", job, "--endpoint", simulate().url, "-o", "out", "--retry-failed")
+    assert again.code == 0, again.err
+    path = here / "ex.jsonl"
+    path.write_text(path.read_text().replace('7", "k": "Oslo', '7", "k": "Rome'))
+    refused = batchkit("run", job, "--endpoint", simulate().url, "-o", "out")
+    assert "out was begun with another examples: " in refused.err
+
+
+def test_translated_examples_are_known_by_their_text_and_bring_their_terms(here: Path) -> None:
+    job = write_translation(here, 'glossary = "terms.tsv"\ncontext = 1\n' + EXAMPLES)
+    write_rows(here / "ex.jsonl", [{"en": line["en"], "k": "译文"} for line in LINES])
+    given = open_input(load_spec(job))
+    builder = given.rendering()
+    raws = with_rows_before(given.source.scan(), builder.rows_before)
+    second = [builder.build(raw) for raw in raws][1]
+    assert [message["content"] for message in second.messages[1:]] == [
+        f"Terms:\nbank = 银行\nText:\n{LINES[0]['en']}", "译文",
+        f"Terms:\nbank = 银行\nText:\n{LINES[2]['en']}", "译文",
+        f"Before:\n{LINES[0]['en']}\nText:\n{LINES[1]['en']}",
+    ]  # fmt: skip
+
+
+def test_examples_without_a_prompt_or_a_file_are_refused(batchkit: Command, here: Path) -> None:
+    write_rows(here / "in.jsonl", [{"prompt": "hi"}])
+    job = here / "job.toml"
+    job.write_text(f'input = "in.jsonl"\nmodel = "glm-4-plus"\n{EXAMPLES}', "utf-8")
+    assert "examples: stands without [prompt]" in batchkit("check", job).err
+    job = write_job(here, EXAMPLES, CITIES)
+    assert batchkit("check", job).err == (
+        f"{job}: examples: {here}/ex.jsonl: there is no such file; check the path\n"
+    )

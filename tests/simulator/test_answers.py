@@ -49,6 +49,22 @@ def test_lengths_differ_and_tokens_are_those_of_the_text() -> None:
     assert counts[0] < 15 < counts[100] < 40 < counts[-1]
 
 
+def test_a_text_that_is_to_be_kept_comes_back_also_after_a_correction() -> None:
+    turns = [
+        {"role": "system", "content": "Keep of the text as they are: URLs."},
+        {"role": "user", "content": "An example, longer than the text"},
+        {"role": "assistant", "content": "x"},
+        {"role": "user", "content": "See http://a.example"},
+    ]
+    corrected = [
+        *turns,
+        {"role": "assistant", "content": "x"},
+        {"role": "user", "content": "This answer cannot be used: it lacks a URL."},
+    ]
+    for messages in (turns, corrected):
+        assert ask(messages=messages).content == "See http://a.example"
+
+
 def test_one_of_the_labels_in_the_prompt_is_the_answer() -> None:
     listed = "One of these:\n```labels\na b\nc\n```"
     assert {ask(text=f"{listed} {n}").content for n in range(50)} == {"a b", "c"}

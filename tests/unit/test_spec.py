@@ -102,6 +102,7 @@ def test_every_key_of_a_job_file_counts(write: Write) -> None:
         schema=SCHEMA,
         labels=None,
         translate=None,
+        examples=None,
         repair=2,
         confirm_above=None,
         budget=Decimal("20.00"),
