@@ -47,6 +47,7 @@ class CountingBuilder:
     ) -> None:
         """`count` tells the prompt tokens of a request; None for what the request says."""
         self._builder = builder
+        self.rows_before = builder.rows_before
         self._models = [(model, Rates.of(model.price)) for model in models.values()]
         self._count = count
         self.asked: dict[str, Load] = {}

@@ -65,7 +65,7 @@ class Input(msgspec.Struct, frozen=True):
         return self.spec.asks() | dict(self.recipe.asks)
 
     def sha256(self) -> str:
-        """Identity of what is asked; `batchkit.spec_sha256` in the results."""
+        """Identity of all that is asked; `batchkit.spec_sha256` in the results."""
         return hashlib.sha256(msgspec.json.encode(self.asks(), order="sorted")).hexdigest()
 
     def rendering(self, plan: Plan | None = None) -> Rendering:

@@ -112,7 +112,7 @@ def _labelling(spec: Spec, section: LabelsSection, template: Template | None) ->
         params=_JSON if labels.multiple else {},
         check=_check(spec, form),
         schema=labels.schema,
-        asks={"schema": labels.schema, "labels": labels.instruction},
+        asks={"schema": labels.schema, "labels": labels.instruction},  # not where they come from
     )
 
 
@@ -135,15 +135,12 @@ def _translating(spec: Spec, section: TranslateSection, template: Template | Non
     if section.glossary is not None:
         glossary = Glossary(spec.path.parent / section.glossary, f"{place}.glossary")
     fidelity = Fidelity(kinds)
-    asks = {"translate": msgspec.to_builtins(section)}
-    if glossary is not None:
-        asks["glossary"] = glossary.digest
     return Recipe(
         template=template,
         instruction=fidelity.instruction,
         check=_check(spec, Form(fidelity.read, fidelity.correction)),
         translation=Translation(section, glossary),
-        asks=asks,
+        asks={} if glossary is None else {"glossary": glossary.digest},
     )
 
 

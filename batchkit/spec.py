@@ -6,6 +6,7 @@ network; the job file, the model tables and the schema are the only files it ope
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
@@ -144,6 +145,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 
     def asks(self) -> dict[str, Any]:
         """What of the job file decides the requests, and nothing else (price, tier, endpoint)."""
+        sections = {"labels": self.labels, "translate": self.translate, "examples": self.examples}
+        given = {name: section for name, section in sections.items() if section is not None}
         return {
             "id": self.id_column,
             "keep": list(self.keep),
@@ -151,7 +154,12 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
             "prompt": msgspec.to_builtins(self.prompt),
             "params": self.params,
             "schema": self.schema,
+            **msgspec.to_builtins(given),
         }
+
+    def sha256(self) -> str:
+        """Identity of what the job file asks, whatever the files hold that it names."""
+        return hashlib.sha256(msgspec.json.encode(self.asks(), order="sorted")).hexdigest()
 
 
 def load_spec(path: str | Path, options: Options | None = None) -> Spec:

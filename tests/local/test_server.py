@@ -188,6 +188,7 @@ def test_the_models_row_is_a_row_of_the_table_and_costs_no_import() -> None:
         "context": 2048,
         "max_output": 2048,
         "concurrency": 4,
+        "json_schema": True,
         "price": {"input": "0", "output": "0", "currency": "CNY"},
     }
     assert (done.returncode, done.stdout, done.stderr) == (0, f"[] {row}\n", "")

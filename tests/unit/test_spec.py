@@ -247,13 +247,13 @@ def test_a_budget_is_exact(write: Write, written: str, budget: str) -> None:
 )
 def test_the_identity_of_a_job_is_not_how_it_is_run(write: Write, options: dict[str, Any]) -> None:
     path = write(FULL)
-    assert load(path, **options).asks() == load(path).asks()
+    assert load(path, **options).sha256() == load(path).sha256()
 
 
 def test_the_identity_of_a_job_is_not_its_prices(write: Write) -> None:
-    before = load(write(FULL)).asks()
-    assert load(write(FULL.replace('"0.2"', '"9"'))).asks() == before
-    assert load(write(FULL + "concurrency = 3\n")).asks() == before
+    before = load(write(FULL)).sha256()
+    assert load(write(FULL.replace('"0.2"', '"9"'))).sha256() == before
+    assert load(write(FULL + "concurrency = 3\n")).sha256() == before
 
 
 @pytest.mark.parametrize(
@@ -267,9 +267,19 @@ def test_the_identity_of_a_job_is_not_its_prices(write: Write) -> None:
         ('id     = "id"', 'id     = "key"'),
         ('"split"]', '"fold"]'),
         ("GLM-4-Flash-250414", AIR),
+        ("[limits]", '[labels]\nvalues = ["a"]\n[limits]'),
+        ("[limits]", '[translate]\ntext = "t"\n[limits]'),
+        ("[limits]", '[examples]\nfile = "a"\noutput = "o"\n[limits]'),
     ],
 )
 def test_the_identity_of_a_job_is_what_it_asks(write: Write, old: str, new: str) -> None:
-    before = load(write(FULL)).asks()
+    before = load(write(FULL)).sha256()
     assert FULL.count(old) == 1
-    assert load(write(FULL.replace(old, new))).asks() != before
+    assert load(write(FULL.replace(old, new))).sha256() != before
+
+
+def test_the_identity_of_a_job_does_not_depend_on_the_order_of_its_keys(write: Write) -> None:
+    swapped = FULL.replace(
+        "temperature = 0.25\nmax_tokens  = 32", "max_tokens = 32\ntemperature = 0.25"
+    )
+    assert load(write(swapped)).sha256() == load(write(FULL)).sha256()
