@@ -395,6 +395,7 @@ class Execution:
                 "spec": str(spec.path),
                 "spec_sha256": self._given.sha256(),
                 "asks": self._given.asks(),
+                "score": spec.score,
                 "input": plan.input,
                 "rows": plan.rows,
                 "part_rows": plan.part_rows,

@@ -1,8 +1,4 @@
-"""Results in other formats, streaming and in input order; also of a run that goes on.
-
-A run that is not finished is read as it was at one moment: its sealed parts, and between them the
-rows that are still in the journal.
-"""
+"""Results in other formats, streaming and in input order; also of a run that goes on."""
 
 from __future__ import annotations
 
@@ -10,10 +6,8 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from decimal import Decimal
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -23,14 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from batchkit.errors import UsageError
-from batchkit.folder import RunFolder
-from batchkit.inputs import layout_of
-from batchkit.journal import Journal
-from batchkit.parts import Layout, results_batch, results_schema
-from batchkit.plan import decode_plan
-from batchkit.unseal import batches_of
-
-_BATCH_ROWS = 1000
+from batchkit.reading import open_run
 
 
 class To(StrEnum):
@@ -58,21 +45,12 @@ def export(
     `columns` are those wanted, all if none is named; `only` is a status. Raises `UsageError` for a
     folder without a run and for columns that the results lack.
     """
-    run = RunFolder(folder)
-    if not run.journal.is_file():
-        raise UsageError(f"{folder}: no run here; expected a folder that batchkit run has made")
-    with closing(Journal.open(run.journal, read_only=True)) as journal, journal.snapshot():
-        blob = journal.get("plan")
-        if blob is None:
-            raise UsageError(f"{folder}: the run was not planned to its end; run it again")
-        plan = decode_plan(blob)
-        layout = layout_of(run, plan)
-        names = _names(results_schema(layout), columns, to)
-        batches = _chosen(_batches(journal, layout, plan.rows, plan.part_rows), names, only)
-        schema = pa.schema([results_schema(layout).field(name) for name in names])
+    with open_run(folder) as run:
+        names = _names(run.schema, columns, to)
+        batches = _chosen(run.results(), names, only)
+        schema = pa.schema([run.schema.field(name) for name in names])
         rows = _WRITERS[to](batches, schema, out)
-        settled = journal.count_settled(0, plan.rows) + sum(p.rows for p in journal.parts())
-    return Exported(rows, plan.rows - settled)
+        return Exported(rows, run.missing)
 
 
 def _names(schema: pa.Schema, columns: Sequence[str], to: To) -> list[str]:
@@ -82,19 +60,6 @@ def _names(schema: pa.Schema, columns: Sequence[str], to: To) -> list[str]:
     if columns and to is To.OPENAI:
         raise UsageError("--columns: the openai format has its own; leave them out")
     return list(columns or schema.names)
-
-
-def _batches(
-    journal: Journal, layout: Layout, rows: int, part_rows: int
-) -> Iterator[pa.RecordBatch]:
-    sealed = {part.part for part in journal.parts()}
-    for number in range(-(-rows // part_rows)):
-        if number in sealed:
-            yield from batches_of(layout.results_path(number), layout.format)
-            continue
-        settled = journal.settled(number * part_rows, (number + 1) * part_rows)
-        while group := list(islice(settled, _BATCH_ROWS)):
-            yield results_batch(layout, group)
 
 
 def _chosen(

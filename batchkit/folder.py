@@ -81,13 +81,16 @@ class RunFolder:
             return int((self.path / "run.lock").read_bytes()[:32])
         return None
 
-    def starts(self) -> list[Any]:
-        """What `run.json` records of earlier starts; nothing hangs on it."""
+    def record(self) -> dict[str, Any]:
+        """What `run.json` says, nothing if it cannot be read; no row hangs on it."""
         try:
-            found = msgspec.json.decode(self.run_json.read_bytes(), type=dict[str, Any])
+            return msgspec.json.decode(self.run_json.read_bytes(), type=dict[str, Any])
         except (OSError, msgspec.DecodeError):
-            return []
-        starts = found.get("starts")
+            return {}
+
+    def starts(self) -> list[Any]:
+        """What `run.json` records of earlier starts."""
+        starts = self.record().get("starts")
         return starts[-_STARTS_KEPT:] if isinstance(starts, list) else []
 
     def refuse_foreign(self) -> None:

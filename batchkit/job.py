@@ -10,6 +10,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,45 @@ class LimitsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_attempts: Positive | None = None
 
 
+class ScoreKind(StrEnum):
+    """How answers are compared with gold values."""
+
+    LABEL = "label"
+    LABELS = "labels"
+    FIELDS = "fields"
+    TRANSLATION = "translation"
+    CONTAINS = "contains"  # a right answer has the gold text in it, as words
+
+
+class FieldForm(StrEnum):
+    """What a field holds, and so in which form its values are compared."""
+
+    TEXT = "text"
+    DATE = "date"
+    AMOUNT = "amount"
+
+
+class DateOrder(StrEnum):
+    """How to read a date like 04/02/2017; one that begins with four digits has its year first."""
+
+    DMY = "dmy"
+    MDY = "mdy"
+
+
+class ScoreSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What answers are compared with, and how; nothing that is asked hangs on it."""
+
+    gold: str | dict[str, str]  # a kept column, or fields of the answer, each with its column
+    kind: ScoreKind | None = None
+    compare: dict[str, FieldForm] = {}  # of fields whose type does not say it
+    dates: DateOrder = DateOrder.DMY
+    tokenizer: str | None = None  # sacrebleu's, for BLEU
+
+    @property
+    def columns(self) -> list[str]:
+        return [self.gold] if isinstance(self.gold, str) else list(self.gold.values())
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A job file as it is written."""
 
@@ -62,6 +102,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     prompt: PromptSection | None = None
     params: dict[str, Any] = {}
     output: OutputSection | None = None
+    score: ScoreSection | None = None
     labels: LabelsSection | None = None
     translate: TranslateSection | None = None
     examples: ExamplesSection | None = None
@@ -99,7 +140,17 @@ def read_job(path: Path) -> Job:
         job = msgspec.structs.replace(
             job, limits=msgspec.structs.replace(job.limits, budget=amount)
         )
+    _check_gold(job, path)
     return msgspec.structs.replace(job, models=models)
+
+
+def _check_gold(job: Job, path: Path) -> None:
+    for column in job.score.columns if job.score is not None else ():
+        if column not in job.keep:
+            raise UsageError(
+                f"{path}: score.gold: {column!r} is not among keep; "
+                "add it there, so that it comes back in the results"
+            )
 
 
 def _check_keys(values: Mapping[str, Any], path: Path) -> None:
@@ -107,6 +158,7 @@ def _check_keys(values: Mapping[str, Any], path: Path) -> None:
         "": Job,
         "prompt": PromptSection,
         "output": OutputSection,
+        "score": ScoreSection,
         "labels": LabelsSection,
         "translate": TranslateSection,
         "examples": ExamplesSection,

@@ -23,6 +23,7 @@ from batchkit.job import (
     Job,
     OutputSection,
     PromptSection,
+    ScoreSection,
     job_for_requests,
     read_amount,
     read_job,
@@ -122,6 +123,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     translate: TranslateSection | None
     examples: ExamplesSection | None
     repair: int
+    score: ScoreSection | None
     budget: Decimal | None
     confirm_above: Decimal | None
     concurrency: dict[str, int]  # by model; "" for every model
@@ -199,6 +201,7 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         repair=_at_least(
             (job.output or OutputSection()).repair, f"{place}: output.repair", least=0
         ),
+        score=job.score,
         budget=read_amount(options.budget, "--budget")
         if options.budget is not None
         else job.limits.budget,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from batchkit.aligned import aligned
 from batchkit.clock import CHINA
 from batchkit.learned import Learned
 from batchkit.models import Model, ModelTable, Tier
@@ -30,28 +31,17 @@ _LEARNED_HEAD = ("learned", "slots", "hour", "day", "key", "endpoint")
 
 def as_text(table: ModelTable) -> str:
     """One line a model: tokens, requests in flight per tier, prices per million tokens."""
-    return _aligned([_HEAD, *(_cells(model) for model in table.values())])
+    return aligned([_HEAD, *(_cells(model) for model in table.values())])
 
 
 def learned_text(learned: Sequence[Learned]) -> str:
     """What was learned of accounts' limits, a line each."""
-    return _aligned([_LEARNED_HEAD, *(_learned_cells(one) for one in learned)])
+    return aligned([_LEARNED_HEAD, *(_learned_cells(one) for one in learned)])
 
 
 def _learned_cells(one: Learned) -> tuple[str, ...]:
     day = datetime.fromtimestamp(one.at, CHINA).strftime("%Y-%m-%d")
     return one.model, f"{one.slots:,}", f"{one.hour}:00", day, one.key[:8], one.endpoint
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
 
 
 def _cells(model: Model) -> tuple[str, ...]:

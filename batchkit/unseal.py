@@ -6,7 +6,7 @@ kept values are in storage form, and `output` is read from `content` again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -52,18 +52,35 @@ def read_part(layout: Layout, number: int, read_output: ReadOutput) -> Iterator[
         yield Settled(result, own[-1] if own else None)
 
 
-def batches_of(path: Path, format_: Format) -> Iterator[pa.RecordBatch]:
-    """A part's record batches; raises `DamagedError` if they cannot be read."""
+def batches_of(
+    path: Path, format_: Format, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """A part's record batches, `columns` in their order, all if None.
+
+    Raises `DamagedError` if they cannot be read.
+    """
     try:
         if format_ is Format.PARQUET:
             with pq.ParquetFile(path) as file:
-                yield from file.iter_batches()
+                for batch in file.iter_batches(columns=None if columns is None else list(columns)):
+                    yield batch if columns is None else batch.select(list(columns))
         else:
-            with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
-                for index in range(reader.num_record_batches):
-                    yield reader.get_batch(index)
+            with pa.memory_map(str(path)) as source:
+                yield from _ipc_batches(source, columns)
     except (pa.ArrowException, OSError) as error:
         raise DamagedError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _ipc_batches(source: Any, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    options = None
+    if columns is not None:
+        with pa.ipc.open_file(source) as reader:
+            wanted = [reader.schema.get_field_index(name) for name in columns]
+        options = pa.ipc.IpcReadOptions(included_fields=sorted(wanted))
+    with pa.ipc.open_file(source, options=options) as reader:
+        for index in range(reader.num_record_batches):
+            batch = reader.get_batch(index)
+            yield batch if columns is None else batch.select(list(columns))
 
 
 def _results(layout: Layout, number: int, read_output: ReadOutput) -> Iterator[Result]:

@@ -16,7 +16,7 @@ ROOT = Path(batchkit.__file__).parent
 
 LAYERS = [
     # words
-    {"", "errors", "wording"},
+    {"", "aligned", "errors", "wording"},
     {"strict_json"},
     {"records", "local.model_row"},
     # pure
@@ -54,6 +54,7 @@ LAYERS = [
         "progress",
         "terminal",
     },
+    {"parts", "requests", "endpoints", "table", "scores"},
     {"glossary"},
     {"translation"},
     {"parts", "requests", "endpoints", "table", "tuning"},
@@ -69,6 +70,8 @@ LAYERS = [
     {"opening"},
     {"resume"},
     # edges
+    {"reading"},
+    {"explain", "export", "scoring", "trial", "serving", "lanes", "watch"},
     {"explain", "export", "trial", "serving", "reins"},
     {"lanes", "steering"},
     {"watch"},
@@ -88,8 +91,18 @@ OWNERS = {
     "bm25s": {"examples"},
     "jinja2": {"template"},
     "jsonschema_rs": {"schema.output"},
+    "numpy": {
+        "scoring.comparison",
+        "scoring.fields",
+        "scoring.kind",
+        "scoring.labels",
+        "scoring.resampling",
+        "scoring.translation",
+    },
     "rich": {"terminal"},
+    "sacrebleu": {"scoring.translation"},
     "shtab": {"commands.completion"},
+    "sqlite3": {"history", "journal", "learned", "recorder", "revision", "scoring.comparison"},
     "sqlite3": {"history", "journal", "learned", "leases", "recorder", "revision"},
     "tenacity": {"retry", "pool"},
     "tokenizers": {"tokenizer"},

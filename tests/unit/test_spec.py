@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from batchkit.job import PromptSection
+from batchkit.job import PromptSection, ScoreKind, ScoreSection
 from batchkit.models import Price, Tier, builtin_models
 from batchkit.spec import (
     DEFAULT_MAX_ATTEMPTS,
@@ -47,6 +47,10 @@ thinking = { budget = 0.5, stop = ["a", 1.5] }
 [output]
 schema = "intent.schema.json"
 repair = 2
+
+[score]
+gold = { intent = "label" }
+kind = "label"
 
 [limits]
 budget = "20.00"
@@ -104,6 +108,7 @@ def test_every_key_of_a_job_file_counts(write: Write) -> None:
         translate=None,
         examples=None,
         repair=2,
+        score=ScoreSection(gold={"intent": "label"}, kind=ScoreKind.LABEL),
         confirm_above=None,
         budget=Decimal("20.00"),
         concurrency={FLASH: 150},

@@ -1,0 +1,90 @@
+"""Reads a run as it was at one moment: its sealed parts, and what is still in the journal.
+
+Rows come in input order and in batches, so memory does not grow with the run; what a part holds is
+read column by column, and only the columns that are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+
+from batchkit.errors import UsageError
+from batchkit.folder import RunFolder
+from batchkit.inputs import layout_of
+from batchkit.journal import Journal
+from batchkit.parts import (
+    Layout,
+    attempts_batch,
+    attempts_schema,
+    results_batch,
+    results_schema,
+)
+from batchkit.plan import Plan, decode_plan
+from batchkit.unseal import batches_of
+
+_BATCH_ROWS = 1000
+_ROWS_MOST = 1 << 62
+
+
+class RunReading:
+    """A run at one moment. What is damaged raises `DamagedError` where it is read."""
+
+    def __init__(self, folder: RunFolder, journal: Journal, plan: Plan, layout: Layout) -> None:
+        self.folder = folder
+        self.journal = journal
+        self.plan = plan
+        self.layout = layout
+        self.schema = results_schema(layout)
+        self._sealed = {part.part: part for part in journal.parts()}
+
+    @property
+    def missing(self) -> int:
+        """Rows that have not settled."""
+        sealed = sum(part.rows for part in self._sealed.values())
+        return self.plan.rows - sealed - self.journal.count_settled(0, self.plan.rows)
+
+    def results(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Settled rows: `columns` in their order, all if None."""
+        rows = self.plan.part_rows
+        for number in range(-(-self.plan.rows // rows)):
+            if number in self._sealed:
+                path = self.layout.results_path(number)
+                yield from batches_of(path, self.layout.format, columns)
+                continue
+            settled = self.journal.settled(number * rows, (number + 1) * rows)
+            while group := list(islice(settled, _BATCH_ROWS)):
+                batch = results_batch(self.layout, group)
+                yield batch if columns is None else batch.select(list(columns))
+
+    def attempts(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """HTTP exchanges, those of rows that have not settled too; in no order."""
+        for number in self._sealed:
+            path = self.layout.attempts_path(number)
+            yield from batches_of(path, self.layout.format, columns)
+        settled = self.journal.settled(0, _ROWS_MOST)
+        of_settled = (one.attempt for one in settled if one.attempt is not None)
+        for attempts in (of_settled, self.journal.attempts(0, _ROWS_MOST)):
+            while group := list(islice(attempts, _BATCH_ROWS)):
+                yield attempts_batch(self.layout, group).select(list(columns))
+
+    def attempts_schema(self) -> pa.Schema:
+        return attempts_schema(self.layout)
+
+
+@contextmanager
+def open_run(path: Path) -> Iterator[RunReading]:
+    """The run in the folder `path`; raises `UsageError` if there is none to read."""
+    folder = RunFolder(path)
+    if not folder.journal.is_file():
+        raise UsageError(f"{path}: no run here; expected a folder that batchkit run has made")
+    with closing(Journal.open(folder.journal, read_only=True)) as journal, journal.snapshot():
+        blob = journal.get("plan")
+        if blob is None:
+            raise UsageError(f"{path}: the run was not planned to its end; run it again")
+        plan = decode_plan(blob)
+        yield RunReading(folder, journal, plan, layout_of(folder, plan))

@@ -1,0 +1,1 @@
+"""Compares answers with gold values: what is right, how sure that is, and which run is better."""
