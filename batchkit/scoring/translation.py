@@ -72,7 +72,7 @@ def tokenizer_for(texts: Sequence[str]) -> str:
     Chinese has sacrebleu's own; Japanese, Korean and Thai, whose tokenizers are models, are
     compared by character; everything else by words, as WMT does (13a).
     """
-    counts = {"zh": 0, "char": 0, "13a": 0}
+    counts = {"13a": 0, "zh": 0, "char": 0}
     for character in "".join(texts):
         if character.isalpha():
             counts[_tokenizer_of(character)] += 1

@@ -1,0 +1,81 @@
+"""Run folders as tests need them: what a run has left behind, made without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from batchkit.errors import ErrorKind
+from batchkit.folder import RunFolder, write_json
+from batchkit.inputs import layout_of
+from batchkit.journal import Journal, Settled
+from batchkit.parts import seal
+from batchkit.plan import ModelShare, Plan, encode_plan
+from batchkit.records import Attempt
+from batchkit.sources.keep import KeepColumn, dump_columns
+from batchkit.tally import Tally, encode_tally
+from tests.samples import new_settled
+
+
+def settled(row: int, content: str | None, *keep: Any, **fields: Any) -> Settled:
+    """A row that answered `content`; it failed if that is None."""
+    if content is None:
+        fields |= {"status": "failed", "error_kind": ErrorKind.CONTENT_FILTERED}
+    return new_settled(row, content=content, keep=list(keep), **fields)
+
+
+def make_run(
+    path: Path,
+    rows: Sequence[Settled],
+    *,
+    keep: dict[str, pa.DataType] | None = None,
+    schema: dict[str, Any] | None = None,
+    attempts: Iterable[Attempt] = (),
+    planned: int | None = None,
+    part_rows: int = 4,
+    sealed: int = 0,
+    format: str = "arrow",
+    **record: Any,
+) -> Path:
+    """The folder of a run with `rows`; the first `sealed` parts are sealed.
+
+    With a `schema` an answer that is ok has its content as `output`; `record` is `run.json`.
+    """
+    folder = RunFolder(path)
+    path.mkdir(parents=True)
+    columns = [KeepColumn.of(name, kind) for name, kind in (keep or {}).items()]
+    plan = Plan(
+        rows=len(rows) if planned is None else planned,
+        invalid=0,
+        models=["glm-4-plus"],
+        shares=[ModelShare(len(rows), 0)],
+        asks={"schema": schema},
+        input={},
+        limit=None,
+        part_rows=part_rows,
+        format=format,
+        keep=dump_columns(columns),
+    )
+    if schema is not None:
+        for one in rows:
+            one.result.output = one.result.content if one.result.status == "ok" else None
+    layout = layout_of(folder, plan)
+    with closing(Journal.create(folder.journal)) as journal:
+        tally = encode_tally(Tally())
+        journal.finish_plan(encode_plan(plan), tally)
+        journal.commit(rows, attempts, tally)
+        for number in range(sealed):
+            first, last = number * part_rows, (number + 1) * part_rows
+            part = seal(
+                layout,
+                number,
+                list(journal.settled(first, last)),
+                list(journal.attempts(first, last)),
+            )
+            journal.record_part(part, first, last)
+    write_json(folder.run_json, record)
+    return path
