@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from batchkit.aligned import aligned
 from batchkit.clock import CHINA
 from batchkit.learned import Learned
 from batchkit.models import Model, ModelTable, Tier
+from batchkit.terminal import aligned
 
 _HEAD = (
     "model",

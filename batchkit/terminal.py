@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.rule import Rule
@@ -73,3 +74,16 @@ def redrawn(stream: TextIO) -> Iterator[Callable[[str], None]]:
     """Shows one text after another in the same place; the last one stays."""
     with Live(console=console_on(stream), auto_refresh=False) as live:
         yield lambda text: live.update(Text(text), refresh=True)
+
+
+def aligned(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """A line per row; the first `left` columns are left-aligned, the others right-aligned."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = []
+        for at, (cell, most) in enumerate(zip(row, widths, strict=True)):
+            space = " " * (most - cell_len(cell))
+            cells.append(cell + space if at < left else space + cell)
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

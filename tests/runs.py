@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from batchkit.parts import seal
 from batchkit.plan import ModelShare, Plan, encode_plan
 from batchkit.records import Attempt
 from batchkit.sources.keep import KeepColumn, dump_columns
+from batchkit.spec import Format
 from batchkit.tally import Tally, encode_tally
 from tests.samples import new_settled
 
@@ -32,13 +33,13 @@ def make_run(
     path: Path,
     rows: Sequence[Settled],
     *,
-    keep: dict[str, pa.DataType] | None = None,
+    keep: Mapping[str, pa.DataType] | None = None,
     schema: dict[str, Any] | None = None,
     attempts: Iterable[Attempt] = (),
     planned: int | None = None,
     part_rows: int = 4,
     sealed: int = 0,
-    format: str = "arrow",
+    kind: Format = Format.ARROW,
     **record: Any,
 ) -> Path:
     """The folder of a run with `rows`; the first `sealed` parts are sealed.
@@ -57,7 +58,7 @@ def make_run(
         input={},
         limit=None,
         part_rows=part_rows,
-        format=format,
+        format=kind,
         keep=dump_columns(columns),
     )
     if schema is not None:

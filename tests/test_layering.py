@@ -16,7 +16,7 @@ ROOT = Path(batchkit.__file__).parent
 
 LAYERS = [
     # words
-    {"", "aligned", "errors", "wording"},
+    {"", "errors", "wording"},
     {"strict_json"},
     {"records", "local.model_row"},
     # pure

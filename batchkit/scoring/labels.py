@@ -25,6 +25,7 @@ from batchkit.scoring.values import as_labels, shown_value
 LABELS_MOST = 1000  # more different gold values are no labels
 CONFUSIONS_MOST = 10_000  # kept, the most frequent first
 _EXAMPLES = 5
+_CACHED_MOST = 10_000  # texts
 _OTHER = -1  # an answer that is no label
 
 
@@ -33,6 +34,14 @@ class LabelKey(NamedTuple):
 
     gold: tuple[int, ...]
     answer: tuple[int, ...] | None  # None: the row failed
+
+
+class _Found(NamedTuple):
+    """The labels in a value."""
+
+    numbers: tuple[int, ...]  # ascending
+    undeclared: list[str]  # not in the schema
+    unknown: list[str]  # not among gold values either
 
 
 class Examples:
@@ -103,15 +112,21 @@ class LabelKind:
         self.tests = {"accuracy": self.is_right}
         self._confusion: Counter[tuple[int, int | None]] = Counter()
         self._other_answers, self._other_gold = Examples(), Examples()
+        self._cache: dict[str, _Found] = {}  # the same few texts come again and again
 
     def judge(self, gold: Sequence[Any], answer: Sequence[Any] | None) -> LabelKey | None:
         if gold[0] is None or gold[0] == "":
             return None
-        wanted = self._numbers(gold[0], self._other_gold, at_most=self.vocabulary.declared)
-        given = None if answer is None else self._numbers(answer[0], self._other_answers)
+        wanted = self._found(gold[0])
+        for text in wanted.undeclared if self.vocabulary.declared else ():
+            self._other_gold.add(text)
+        given = None if answer is None else self._found(answer[0])
+        for text in () if given is None else given.unknown:
+            self._other_answers.add(text)
+        key = LabelKey(wanted.numbers, None if given is None else given.numbers)
         if self.name is ScoreKind.LABEL:
-            self._confusion[wanted[0], given[0] if given else None] += 1
-        return LabelKey(wanted, given)
+            self._confusion[wanted.numbers[0], key.answer[0] if key.answer else None] += 1
+        return key
 
     def statistics(self, key: LabelKey) -> Numbers:
         row = np.zeros(self.width)
@@ -150,17 +165,25 @@ class LabelKind:
     def _columns(self) -> tuple[slice, slice, slice]:
         return self._gold, self._answered, self._both
 
-    def _numbers(
-        self, value: Any, strange: Examples, at_most: int | None = None
-    ) -> tuple[int, ...]:
+    def _found(self, value: Any) -> _Found:
+        if not isinstance(value, str):
+            return self._look_up(value)
+        found = self._cache.get(value)
+        if found is None:
+            found = self._look_up(value)
+            if len(self._cache) < _CACHED_MOST:
+                self._cache[value] = found
+        return found
+
+    def _look_up(self, value: Any) -> _Found:
         texts = as_labels(value, several=self.name is ScoreKind.LABELS)
-        numbers = set()
-        for text in texts:
-            number = self.vocabulary.number(text)
-            if number == _OTHER or (at_most and number >= at_most):
-                strange.add(text)
-            numbers.add(number)
-        return tuple(sorted(numbers))
+        numbers = {text: self.vocabulary.number(text) for text in texts}
+        declared = range(self.vocabulary.declared)
+        return _Found(
+            tuple(sorted(set(numbers.values()))),
+            [text for text, number in numbers.items() if number not in declared],
+            [text for text, number in numbers.items() if number == _OTHER],
+        )
 
     def _macro_f1(self, sums: Numbers) -> Numbers:
         gold, answered, both = (sums[..., part] for part in self._columns())

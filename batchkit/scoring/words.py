@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from batchkit.aligned import aligned
 from batchkit.scores import Cost, LabelScore, Measure, Score, Unmatched
 from batchkit.scoring.comparison import Compared, Comparison, Side
 from batchkit.scoring.values import shown_value
+from batchkit.terminal import aligned
 
 _LABELS_SHOWN = 10
 _CONFUSIONS_SHOWN = 10

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchkit.terminal import console_on, headline, plain, readable, side_by_side
+from batchkit.terminal import aligned, console_on, headline, plain, readable, side_by_side
 
 
 @given(st.text())
@@ -51,3 +51,9 @@ def test_columns_stand_where_wide_characters_put_them() -> None:
 def test_what_looks_like_markup_is_text() -> None:
     assert printed(plain("[red]x[/red] :smile:")) == ["[red]x[/red] :smile:"]
     assert printed(headline("[b]row[/b]"))[0].startswith("[b]row[/b] ──")
+
+
+def test_a_table_is_aligned_by_the_width_of_its_characters() -> None:
+    rows = [("label", "gold"), ("工学", "438"), ("x", "1,000")]
+    assert aligned(rows).splitlines() == ["label   gold", "工学     438", "x      1,000"]
+    assert aligned([("a", "b"), ("aa", "bbb")], left=2).splitlines() == ["a   b", "aa  bbb"]
