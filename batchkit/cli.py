@@ -22,6 +22,7 @@ COMMANDS = (  # modules of `batchkit.commands`, in the order of `--help`
     "tune",
     "export",
     "score",
+    "costs",
     "models",
     "simulate",
     "completion",

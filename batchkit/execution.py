@@ -31,7 +31,7 @@ from batchkit.lanes import (
     slots_that_fit,
     take_reins,
 )
-from batchkit.learned import LearnedLimits, state_folder
+from batchkit.learned import LearnedLimits, key_fingerprint, state_folder
 from batchkit.log import EventLog
 from batchkit.opening import OpenRun
 from batchkit.parts import seal
@@ -381,11 +381,13 @@ class Execution:
         return Ending(summary, tuple(reasons))
 
     def _write_run_json(self) -> None:
-        spec, plan = self.spec, self.opened.plan
+        spec, plan, endpoints = self.spec, self.opened.plan, self.endpoints.items()
         start = {
             "at": time.time(),
             "tier": spec.tier,
-            "endpoints": {name: endpoint.url for name, endpoint in self.endpoints.items()},
+            "endpoint": spec.endpoint,
+            "keys": {name: one.key and key_fingerprint(one.key) for name, one in endpoints},
+            "endpoints": {name: one.url for name, one in endpoints},
             "models": spec.table.as_rows(plan.models),
             "batchkit": __version__,
         }

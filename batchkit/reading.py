@@ -16,19 +16,17 @@ import pyarrow as pa
 from batchkit.errors import UsageError
 from batchkit.folder import RunFolder
 from batchkit.inputs import layout_of
-from batchkit.journal import Journal
-from batchkit.parts import (
-    Layout,
-    attempts_batch,
-    attempts_schema,
-    results_batch,
-    results_schema,
-)
+from batchkit.journal import DamagedError, Journal, SealedPart
+from batchkit.parts import Layout, attempts_batch, results_batch, results_schema
 from batchkit.plan import Plan, decode_plan
-from batchkit.unseal import batches_of
+from batchkit.unseal import batches_of, check_attempts
 
 _BATCH_ROWS = 1000
 _ROWS_MOST = 1 << 62
+
+
+class NotPlannedError(UsageError):
+    """A run whose input was not read to its end: nothing was sent."""
 
 
 class RunReading:
@@ -40,19 +38,19 @@ class RunReading:
         self.plan = plan
         self.layout = layout
         self.schema = results_schema(layout)
-        self._sealed = {part.part: part for part in journal.parts()}
+        self.parts = journal.parts()  # the sealed ones
 
     @property
     def missing(self) -> int:
         """Rows that have not settled."""
-        sealed = sum(part.rows for part in self._sealed.values())
+        sealed = sum(part.rows for part in self.parts)
         return self.plan.rows - sealed - self.journal.count_settled(0, self.plan.rows)
 
     def results(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Settled rows: `columns` in their order, all if None."""
-        rows = self.plan.part_rows
+        rows, is_sealed = self.plan.part_rows, {part.part for part in self.parts}
         for number in range(-(-self.plan.rows // rows)):
-            if number in self._sealed:
+            if number in is_sealed:
                 path = self.layout.results_path(number)
                 yield from batches_of(path, self.layout.format, columns)
                 continue
@@ -61,19 +59,20 @@ class RunReading:
                 batch = results_batch(self.layout, group)
                 yield batch if columns is None else batch.select(list(columns))
 
-    def attempts(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """HTTP exchanges, those of rows that have not settled too; in no order."""
-        for number in self._sealed:
-            path = self.layout.attempts_path(number)
-            yield from batches_of(path, self.layout.format, columns)
+    def sealed_attempts(self, part: SealedPart, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """HTTP exchanges of a part's rows; raises `DamagedError` if they are not as sealed."""
+        fault = check_attempts(self.layout, part)
+        if fault is not None:
+            raise DamagedError(fault)
+        yield from batches_of(self.layout.attempts_path(part.part), self.layout.format, columns)
+
+    def open_attempts(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """HTTP exchanges of every other row, those that have not settled too; in no order."""
         settled = self.journal.settled(0, _ROWS_MOST)
         of_settled = (one.attempt for one in settled if one.attempt is not None)
         for attempts in (of_settled, self.journal.attempts(0, _ROWS_MOST)):
             while group := list(islice(attempts, _BATCH_ROWS)):
                 yield attempts_batch(self.layout, group).select(list(columns))
-
-    def attempts_schema(self) -> pa.Schema:
-        return attempts_schema(self.layout)
 
 
 @contextmanager
@@ -85,6 +84,6 @@ def open_run(path: Path) -> Iterator[RunReading]:
     with closing(Journal.open(folder.journal, read_only=True)) as journal, journal.snapshot():
         blob = journal.get("plan")
         if blob is None:
-            raise UsageError(f"{path}: the run was not planned to its end; run it again")
+            raise NotPlannedError(f"{path}: the run was not planned to its end; run it again")
         plan = decode_plan(blob)
         yield RunReading(folder, journal, plan, layout_of(folder, plan))

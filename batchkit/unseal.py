@@ -27,17 +27,22 @@ ReadOutput = Callable[[str | None], str | None]  # content -> JSON text that val
 
 def check_part(layout: Layout, part: SealedPart) -> str | None:
     """What is wrong with a sealed part's files, in words; None if they are as they were sealed."""
-    for path, size, digest in (
-        (layout.results_path(part.part), part.results_bytes, part.results_xxh3),
-        (layout.attempts_path(part.part), part.attempts_bytes, part.attempts_xxh3),
-    ):
-        if not path.is_file():
-            return f"{path}: is missing"
-        if path.stat().st_size != size:
-            return f"{path}: has {path.stat().st_size:,} bytes, was sealed with {size:,}"
-        if file_hash(path) != digest:
-            return f"{path}: its content is not what was sealed"
-    return None
+    path = layout.results_path(part.part)
+    return _fault(path, part.results_bytes, part.results_xxh3) or check_attempts(layout, part)
+
+
+def check_attempts(layout: Layout, part: SealedPart) -> str | None:
+    """`check_part` of a part's attempts alone."""
+    path = layout.attempts_path(part.part)
+    return _fault(path, part.attempts_bytes, part.attempts_xxh3)
+
+
+def _fault(path: Path, size: int, digest: str) -> str | None:
+    if not path.is_file():
+        return f"{path}: is missing"
+    if path.stat().st_size != size:
+        return f"{path}: has {path.stat().st_size:,} bytes, was sealed with {size:,}"
+    return None if file_hash(path) == digest else f"{path}: its content is not what was sealed"
 
 
 def read_part(layout: Layout, number: int, read_output: ReadOutput) -> Iterator[Settled | Attempt]:

@@ -41,11 +41,18 @@ def make_run(path: Path, rows: int, answer: Callable[[int], tuple[str, str]]) ->
     )
     layout = layout_of(folder, plan)
     with closing(Journal.create(folder.journal)) as journal:
-        journal.finish_plan(encode_plan(plan), encode_tally(Tally()))
+        tally = Tally()
+        journal.finish_plan(encode_plan(plan), encode_tally(tally))
         for number in range(-(-rows // PART_ROWS)):
             first, last = number * PART_ROWS, min((number + 1) * PART_ROWS, rows)
-            part = seal(layout, number, (_settled(n, *answer(n)) for n in range(first, last)), [])
-            journal.record_part(part, first, last)
+            settled = [_settled(n, *answer(n)) for n in range(first, last)]
+            model = tally.of(MODEL, "CNY")
+            for one in settled:
+                assert one.attempt is not None
+                model.add_attempt(one.attempt)
+                model.add_result(one.result)
+            journal.record_part(seal(layout, number, settled, []), first, last)
+            journal.put_all({"tally": encode_tally(tally)})
     write_json(folder.run_json, {"score": {"gold": "gold"}})
 
 

@@ -50,7 +50,7 @@ MIXED = rows_of(("a", "a"), ("b", "a"), (None, "b"), ("B ", "b"), ("a", None), (
 
 
 @pytest.mark.parametrize("kind", list(Format))
-@pytest.mark.parametrize("sealed", [0, 1, 2])
+@pytest.mark.parametrize("sealed", [0, 1])
 def test_a_run_is_scored_from_parts_and_journal(tmp_path: Path, sealed: int, kind: Format) -> None:
     folder = make_run(tmp_path / "run", MIXED, keep=LABEL, planned=8, sealed=sealed, kind=kind)
     found = score_of(folder, ScoreSection(gold="label"))
