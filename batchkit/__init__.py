@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchkit.api import read_results, run, run_async
+    from batchkit.batch_output import read_batch_output
     from batchkit.errors import BatchkitError, StoppedError, UsageError
     from batchkit.summary import RunSummary
 
@@ -17,6 +18,7 @@ __all__ = [
     "StoppedError",
     "UsageError",
     "__version__",
+    "read_batch_output",
     "read_results",
     "run",
     "run_async",
@@ -27,6 +29,7 @@ _HOMES = {
     "StoppedError": "errors",
     "UsageError": "errors",
     "RunSummary": "summary",
+    "read_batch_output": "batch_output",
     "read_results": "api",
     "run": "api",
     "run_async": "api",

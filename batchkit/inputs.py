@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 
 from batchkit.endpoints import likely_dialect
 from batchkit.errors import UsageError
@@ -24,7 +23,7 @@ from batchkit.schema import OutputSchema, Valid
 from batchkit.sources import Cursor, Raw, Source, open_source
 from batchkit.sources.context import ContextCursor
 from batchkit.sources.inference import KeepInference
-from batchkit.sources.keep import KeepColumn, dump_columns, load_columns, to_arrow
+from batchkit.sources.keep import KeepColumn, dump_columns, load_columns, plain_type, to_plain
 from batchkit.spec import Format, Spec
 from batchkit.translation import Translation
 
@@ -161,16 +160,12 @@ def _output_column(schema: OutputSchema) -> Column:
 
 
 def _keep_column(at: int, column: KeepColumn) -> Column:
-    # An IPC file has one dictionary a column, and a part may have several batches.
-    plain = column.storage if pa.types.is_dictionary(column.type) else column.type
-
     def build(settled: Sequence[Settled]) -> Any:
         kept = (one.result.keep for one in settled)
-        values = to_arrow(column, [None if values is None else values[at] for values in kept])
-        return values.cast(plain)
+        return to_plain(column, [None if values is None else values[at] for values in kept])
 
     def store(array: Any) -> list[Any]:
         values: list[Any] = array.cast(column.storage).to_pylist()
         return values
 
-    return Column(column.name, plain, build, store)
+    return Column(column.name, plain_type(column), build, store)

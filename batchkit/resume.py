@@ -270,9 +270,7 @@ def changes(plan: Plan, given: Input) -> list[str]:
     found = [f"another {key}" for key in plan.asks | asks if asks.get(key) != plan.asks.get(key)]
     if spec.limit != plan.limit:
         found.append(f"--limit {plan.limit}" if plan.limit else "no --limit")
-    stat = source.fingerprint()
-    same_stat = all(stat[key] == plan.input[key] for key in stat)
-    if not same_stat and source.content_hash() != plan.input["xxh3"]:
+    if not source.is_as_noted(plan.input):
         found.append(f"another input ({plan.input['path']})")
     if spec.format != plan.format:
         found.append(f"--format {plan.format}")

@@ -15,6 +15,7 @@ from batchkit.journal import Journal, Settled
 from batchkit.parts import seal
 from batchkit.plan import ModelShare, Plan, encode_plan
 from batchkit.records import Attempt, Result, Usage
+from batchkit.sources import open_source
 from batchkit.sources.keep import KeepColumn, dump_columns
 from batchkit.tally import Tally, encode_tally
 
@@ -23,8 +24,10 @@ PART_ROWS = 10_000
 _USAGE, _COST = Usage(40, 0, 200), 1_200_000_000
 
 
-def make_run(path: Path, rows: int, answer: Callable[[int], tuple[str, str]]) -> None:
-    """A run whose row n has the answer and the kept value `gold` of `answer(n)`."""
+def make_run(
+    path: Path, rows: int, answer: Callable[[int], tuple[str, str]], *, data: Path | None = None
+) -> None:
+    """A run over `data` whose row n has the answer and the kept value `gold` of `answer(n)`."""
     path.mkdir()
     folder = RunFolder(path)
     plan = Plan(
@@ -33,7 +36,7 @@ def make_run(path: Path, rows: int, answer: Callable[[int], tuple[str, str]]) ->
         models=[MODEL],
         shares=[ModelShare(rows, 0)],
         asks={},
-        input={},
+        input={} if data is None else {"path": str(data), **open_source(data).fingerprint()},
         limit=None,
         part_rows=PART_ROWS,
         format="arrow",

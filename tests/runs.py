@@ -35,6 +35,7 @@ def make_run(
     *,
     keep: Mapping[str, pa.DataType] | None = None,
     schema: dict[str, Any] | None = None,
+    input: Mapping[str, Any] | None = None,  # noqa: A002  # as the plan names it
     attempts: Iterable[Attempt] = (),
     planned: int | None = None,
     part_rows: int = 4,
@@ -55,7 +56,7 @@ def make_run(
         models=["glm-4-plus"],
         shares=[ModelShare(len(rows), 0)],
         asks={"schema": schema},
-        input={},
+        input=dict(input or {}),
         limit=None,
         part_rows=part_rows,
         format=kind,

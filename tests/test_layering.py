@@ -71,7 +71,8 @@ LAYERS = [
     {"opening"},
     {"resume"},
     # edges
-    {"reading"},
+    {"batch_output", "reading"},
+    {"joined", "writers"},
     {"costs", "explain", "export", "scoring", "trial", "serving", "lanes", "watch"},
     {"explain", "export", "trial", "serving", "reins"},
     {"lanes", "steering"},

@@ -28,6 +28,7 @@ def test_the_package_offers_a_run_its_results_and_its_errors() -> None:
         "StoppedError",
         "UsageError",
         "__version__",
+        "read_batch_output",
         "read_results",
         "run",
         "run_async",

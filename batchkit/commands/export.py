@@ -1,9 +1,8 @@
-"""`batchkit export`: a file appears under its name when it is whole."""
+"""`batchkit export`."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +22,37 @@ def add_to(commands: Any) -> None:
     add = parser.add_argument
     add("folder", metavar="DIR", type=Path, help="the run's folder")
     add("--to", required=True, metavar="arrow|parquet|jsonl|csv|openai", help="the format")
-    add("-O", "--output", metavar="FILE", type=Path, help="where to (default: stdout)")
+    add("-O", "--output", metavar="FILE", help="where to, also a URL (default: stdout)")
     add("--columns", metavar="NAME,…", default="", help="only these columns, in this order")
     add("--only", choices=["ok", "failed"], help="only rows of this status")
+    add(
+        "--with-input",
+        metavar="FILE",
+        nargs="?",
+        const="",
+        help="the input's columns too; FILE says where the input is now",
+    )
+    add("--defuse", action="store_true", help="csv: no cell is a formula to a spreadsheet")
 
 
 def main(namespace: argparse.Namespace) -> int:
-    from batchkit.export import To, export
+    from batchkit.destination import open_destination
+    from batchkit.export import Selection, check_selection, export
+    from batchkit.writers import To
 
     if namespace.to not in set(To):
         raise UsageError(f"--to: expected one of {', '.join(To)}, got {namespace.to!r}")
-    columns = [name for name in namespace.columns.split(",") if name]
-    words = {"columns": columns, "only": namespace.only}
-    if namespace.output is None:
-        done = export(namespace.folder, To(namespace.to), sys.stdout.buffer, **words)
-    else:
-        unfinished = namespace.output.with_name(f"{namespace.output.name}.tmp")
-        try:
-            with unfinished.open("wb") as file:
-                done = export(namespace.folder, To(namespace.to), file, **words)
-            unfinished.replace(namespace.output)
-        except OSError as error:
-            raise UsageError(f"{namespace.output}: {(error.strerror or '').lower()}") from error
-        finally:
-            unfinished.unlink(missing_ok=True)
+    selection = Selection(
+        to=To(namespace.to),
+        columns=tuple(name for name in namespace.columns.split(",") if name),
+        only=namespace.only,
+        with_input=namespace.with_input is not None,
+        input=Path(namespace.with_input) if namespace.with_input else None,
+        defuse=namespace.defuse,
+    )
+    check_selection(selection)
+    with open_destination(namespace.output) as file:
+        done = export(namespace.folder, selection, file)
     missing = f"; {done.missing:,} rows have not settled yet" if done.missing else ""
     say(f"{done.rows:,} rows{missing}")
     return 0

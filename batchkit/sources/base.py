@@ -7,7 +7,7 @@ every bad row. Faults are short, lower case and never hold the row's text.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -67,6 +67,12 @@ class Source(ABC):
         """Size in bytes and time of the last change: cheap, and nearly always enough."""
         stat = self.path.stat()
         return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+    def is_as_noted(self, noted: Mapping[str, Any]) -> bool:
+        """Whether the file is the one of a plan's `input`; reads it only if it may not be."""
+        stat = self.fingerprint()
+        same_stat = all(stat[key] == noted.get(key) for key in stat)
+        return same_stat or self.content_hash() == noted.get("xxh3")
 
     def content_hash(self) -> str:
         """xxh3_128 of the file's bytes, in hex."""

@@ -66,6 +66,16 @@ def to_arrow(column: KeepColumn, values: Iterable[Any]) -> pa.Array[Any]:
     return build_array(list(values), column.type)
 
 
+def plain_type(column: KeepColumn) -> pa.DataType:
+    """The column's type in files of several batches: an IPC file has one dictionary a column."""
+    return column.storage if pa.types.is_dictionary(column.type) else column.type
+
+
+def to_plain(column: KeepColumn, values: Iterable[Any]) -> pa.Array[Any]:
+    """`to_arrow` with `plain_type`."""
+    return to_arrow(column, values).cast(plain_type(column))
+
+
 def dump_columns(columns: Sequence[KeepColumn]) -> str:
     """Names and types as text: an Arrow schema in base64."""
     fields = [

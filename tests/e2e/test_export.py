@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from batchkit import opening
+from batchkit import opening, read_batch_output
+from batchkit.writers import To
 from tests.e2e.conftest import Command, Simulate, prompts, write_rows
 
 COLUMNS = ["row", "custom_id", "status", "content", "cost"]
@@ -83,6 +85,52 @@ def test_openai_lines_are_batch_output(run: list[dict[str, Any]], batchkit: Comm
     assert failed["error"]["code"] == "1301"
 
 
+def test_openai_lines_are_read_back(run: list[dict[str, Any]], batchkit: Command) -> None:
+    assert batchkit("export", "out", "--to", "openai", "-O", "batch.jsonl").code == 0
+    table = read_batch_output("batch.jsonl")
+    names = [name for name in table.column_names if name not in {"http_status", "total_tokens"}]
+    settled = [row for row in run if row["status"] == "ok"]
+    assert [row for row in table.select(names).to_pylist() if row["status"] == "ok"] == [
+        {name: row[name] for name in names} for row in settled
+    ]
+    (failed,) = [row for row in table.to_pylist() if row["status"] == "failed"]
+    assert (failed["custom_id"], failed["error_code"]) == ("q-3", "1301")
+
+
+def test_the_inputs_columns_come_along(run: list[dict[str, Any]], batchkit: Command) -> None:
+    words = ["--to", "jsonl", "--with-input", "--columns", "row,prompt,input_model,content"]
+    done = batchkit("export", "out", *words, "--only", "ok")
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert len(rows) == 24
+    assert rows[7] == {
+        "row": 8,
+        "prompt": "Question 8?",
+        "input_model": "glm-4-plus",
+        "content": run[8]["content"],
+    }
+
+
+def test_a_changed_input_is_not_joined(
+    run: list[dict[str, Any]], batchkit: Command, here: Path
+) -> None:
+    moved = (here / "q.jsonl").rename(here / "moved.jsonl")
+    write_rows(here / "q.jsonl", prompts(25))
+    done = batchkit("export", "out", "--to", "csv", "--with-input", "-O", "r.csv")
+    assert (done.code, (here / "r.csv").exists()) == (2, False)
+    assert "q.jsonl: is not the input of this run, or was changed since" in done.err
+    assert batchkit("export", "out", "--to", "csv", "--with-input", moved).code == 0
+
+
+def test_an_export_goes_to_a_url(run: list[dict[str, Any]], batchkit: Command) -> None:
+    memory = fsspec.filesystem("memory")
+    for to in To:
+        assert batchkit("export", "out", "--to", to, "-O", f"memory://export/r.{to}").code == 0
+    with memory.open("/export/r.parquet") as file:
+        assert pq.read_table(file).to_pylist() == run
+    assert memory.cat("/export/r.csv").count(b"\r\n") >= 25
+    memory.rm("/export", recursive=True)
+
+
 def test_a_run_that_goes_on_is_exported_as_it_is(
     batchkit: Command, simulate: Simulate, here: Path
 ) -> None:
@@ -116,6 +164,11 @@ def test_a_run_that_goes_on_is_exported_as_it_is(
             "--columns: no column 'price'; there are row",
         ),
         (["out", "--to", "csv", "-O", "no/such/file.csv"], "no such file"),
+        (["out", "--to", "csv", "-O", "nope://x/y"], "nope://x/y: cannot be opened: protocol"),
+        (["out", "--to", "jsonl", "--defuse"], "--defuse: is for csv, not for jsonl; leave it out"),
+        (["out", "--to", "openai", "--with-input"], "--with-input: the openai format has its own"),
+        (["out", "--to", "openai", "--columns", "row"], "--columns: the openai format has its own"),
+        (["out", "--to", "csv", "--with-input", "x.jsonl"], "x.jsonl: there is no such file"),
     ],
 )
 def test_what_cannot_be_exported_is_said(
