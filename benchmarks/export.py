@@ -16,11 +16,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
 
 from batchkit.cli import main as batchkit
 from batchkit.writers import To
 from benchmarks.folders import make_run
+from benchmarks.memory import peak_mib
 
 WORDS = "An answer of a few words, as long as most of them are. " * 4
 
@@ -46,8 +46,8 @@ def main() -> None:
     if options.case:
         began = time.perf_counter()
         assert batchkit(options.case) == 0
-        peak = getrusage(RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"seconds": time.perf_counter() - began, "peak_mib": peak}))
+        seconds = time.perf_counter() - began
+        print(json.dumps({"seconds": seconds, "peak_mib": peak_mib()}))
         return
     with tempfile.TemporaryDirectory() as name:
         here = Path(name)

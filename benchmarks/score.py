@@ -18,10 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 from random import Random
-from resource import RUSAGE_SELF, getrusage
 
 from batchkit.cli import main as batchkit
 from benchmarks.folders import make_run
+from benchmarks.memory import peak_mib
 
 LABELS = [f"label {number}" for number in range(50)]
 CHARACTERS = (
@@ -58,8 +58,8 @@ def main() -> None:
     if options.case:
         began = time.perf_counter()
         assert batchkit(options.case) == 0
-        peak = getrusage(RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"seconds": time.perf_counter() - began, "peak_mib": peak}))
+        seconds = time.perf_counter() - began
+        print(json.dumps({"seconds": seconds, "peak_mib": peak_mib()}))
         return
     with tempfile.TemporaryDirectory() as name:
         here = Path(name)
@@ -76,7 +76,8 @@ def main() -> None:
 
 
 def show(case: str, rows: int, found: dict[str, float]) -> None:
-    print(f"{case} rows {rows:,}", *(f"{name} {value:,.1f}" for name, value in found.items()))
+    figures = [f"{name} {value:,.1f}" for name, value in found.items()]
+    print(f"{case} rows {rows:,}", *figures, flush=True)
 
 
 if __name__ == "__main__":
