@@ -41,7 +41,7 @@ class GoldRow(NamedTuple):
 class Golden(msgspec.Struct, frozen=True):
     """How one run is scored."""
 
-    run: Any  # RunReading
+    run: RunReading
     kind: ScoreKind
     pairs: dict[str, str]  # `content` or a field of `output` -> kept column
     section: ScoreSection
@@ -69,9 +69,8 @@ class Golden(msgspec.Struct, frozen=True):
     def declared_labels(self) -> list[str]:
         """The labels that the job's schema lists for the one field; none if it does not."""
         (name,) = self.pairs
-        schema = self.run.plan.asks.get("schema") or {}
-        field = schema.get("properties", {}).get(name, {})
-        listed = field.get("enum") or field.get("items", {}).get("enum") or []
+        field = _inside(_inside(self.run.plan.asks.get("schema"), "properties"), name)
+        listed = _inside(field, "enum") or _inside(_inside(field, "items"), "enum") or []
         return [as_text(label) for label in listed if label is not None]
 
     def forms(self) -> dict[str, FieldForm]:
@@ -196,6 +195,11 @@ def _form_of(type_: pa.DataType) -> FieldForm:
     if pa.types.is_integer(type_) or pa.types.is_floating(type_):
         return FieldForm.AMOUNT
     return FieldForm.TEXT
+
+
+def _inside(schema: Any, key: str) -> Any:
+    """What a schema says under `key`; a schema may also be true or false."""
+    return schema.get(key) if isinstance(schema, dict) else None
 
 
 def _transposed(columns: list[pa.Array[Any]]) -> Iterator[list[Any]]:

@@ -55,6 +55,13 @@ def test_a_score_is_printed_and_kept(run: Path, batchkit: Command) -> None:
     assert printed["measures"] == json.loads((run / "score.json").read_bytes())["measures"]
 
 
+def test_a_score_that_cannot_be_kept_is_printed(run: Path, batchkit: Command) -> None:
+    (run / "score.json.tmp").mkdir()
+    done = batchkit("score", run)
+    assert (done.code, "40 scored of 40" in done.out) == (2, True)
+    assert f"{run}/score.json: cannot be written: is a directory" in done.err
+
+
 def test_another_score_is_asked_for_by_options(run: Path, batchkit: Command) -> None:
     words = ["--gold", "topic=best", "--kind", "label", "--draws", "100", "--seed", "7", "--json"]
     found = json.loads(batchkit("score", run, *words).out)

@@ -109,6 +109,25 @@ def test_gold_values_outside_the_schemas_labels_are_named(tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("field", "labels"),
+    [
+        (True, ["a"]),
+        ({"enum": ["b", None]}, ["b", "a"]),
+        ({"type": "array", "items": {"enum": ["b"]}}, ["b", "a"]),
+        ({"type": "array", "items": True}, ["a"]),
+    ],
+)
+def test_labels_are_those_of_the_schema_and_of_gold_values(
+    tmp_path: Path, field: Any, labels: list[str]
+) -> None:
+    schema = {"type": "object", "properties": {"intent": field}}
+    rows = rows_of(('{"intent": ["a"]}' if "array" in str(field) else '{"intent": "a"}', "a"))
+    folder = make_run(tmp_path / "run", rows, keep=LABEL, schema=schema)
+    found = score_of(folder, ScoreSection(gold="label"))
+    assert [label.label for label in found.labels] == labels
+
+
 def test_lists_are_several_labels(tmp_path: Path) -> None:
     keep = {"label": pa.list_(pa.string())}
     folder = make_run(tmp_path / "run", rows_of(("x, y", ["y", "x"]), ("", [])), keep=keep)
