@@ -23,7 +23,8 @@ def open_destination(target: str | None) -> Iterator[BinaryIO]:
     A file that is there is replaced when the block ends well, and else left as it is.
     """
     if target is None:
-        yield sys.stdout.buffer
+        with _stdout() as file:
+            yield file
     elif "://" in target:
         with _remote(target) as file:
             yield file
@@ -33,16 +34,30 @@ def open_destination(target: str | None) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _local(path: Path) -> Iterator[BinaryIO]:
-    unfinished = path.with_name(f"{path.name}.tmp")
+def _stdout() -> Iterator[BinaryIO]:
     try:
-        with unfinished.open("wb") as file:
-            yield file
-        unfinished.replace(path)
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise  # whoever read it has seen enough
     except OSError as error:
-        raise UsageError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        raise UsageError(f"stdout: {_why(error)}") from error
+
+
+@contextmanager
+def _local(path: Path) -> Iterator[BinaryIO]:
+    is_replaced = not path.exists() or path.is_file()  # a pipe or /dev/stdout is written to
+    target = path.with_name(f"{path.name}.tmp") if path.name and is_replaced else path
+    try:
+        with target.open("wb") as file:
+            yield file
+        if target != path:
+            target.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path}: {_why(error)}") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        if target != path:
+            target.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -124,7 +124,8 @@ def _table(sums: Sums, by: Sequence[str]) -> str:
 
     rows = [_cells(group, spent, by) for group, spent in sums.items()]
     total = [_cells(group, spent, ()) for group, spent in grouped(sums, ()).items()]
-    rows += [("total", *[""] * (len(by) - 1), *cells) if by else cells for cells in total]
+    if by:
+        rows += [("total", *[""] * (len(by) - 1), *cells) for cells in total]
     head = (*by, "attempts", "prompt", "completion", "cost", "", "", "may have been billed")
     kept = slice(None if any(row[-1] for row in rows) else -1)
     return aligned([row[kept] for row in (head, *rows)], left=len(by))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -93,10 +92,10 @@ def _two(namespace: argparse.Namespace, how: Resampling) -> int:
 def _print(found: Any, as_text: Callable[[Any], str], *, as_json: bool) -> None:
     import msgspec
 
-    if as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
-    else:
-        print(as_text(found))
+    from batchkit.destination import open_destination
+
+    with open_destination(None) as file:
+        file.write((msgspec.json.encode(found) if as_json else as_text(found).encode()) + b"\n")
 
 
 def _resampling(namespace: argparse.Namespace) -> Resampling:

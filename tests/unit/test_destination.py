@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +50,18 @@ def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path, scheme: str) -> None
     assert (tmp_path / "out.csv").read_bytes() == b"new"
 
 
+def test_a_pipe_or_a_device_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write(str(pipe), b"data")
+        assert os.read(reader, 10) == b"data"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
 def test_a_url_has_the_whole_or_nothing(memory: fsspec.AbstractFileSystem) -> None:
     with pytest.raises(BrokenError):
         write("memory://bucket/out.csv", b"half", breaks=True)
@@ -59,6 +73,8 @@ def test_a_url_has_the_whole_or_nothing(memory: fsspec.AbstractFileSystem) -> No
 @pytest.mark.parametrize(
     ("target", "fault"),
     [
+        ("", ".: is a directory"),
+        ("{here}", "{here}: is a directory"),
         ("{here}/no/such/out.csv", "{here}/no/such/out.csv: no such file or directory"),
         (
             "file://{here}/no/such/out.csv",
@@ -72,6 +88,22 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, target: str, fault: str)
     with pytest.raises(UsageError) as caught:
         write(target.format(here=tmp_path), b"")
     assert str(caught.value) == fault.format(here=tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_stdout_is_said() -> None:
+    code = (
+        "from batchkit.destination import open_destination\n"
+        "from batchkit.errors import UsageError\n"
+        "try:\n"
+        "    with open_destination(None) as file: file.write(b'data')\n"
+        "except UsageError as error:\n"
+        "    import os, sys; print(error, file=sys.stderr, flush=True); os._exit(2)"
+    )
+    with Path("/dev/full").open("wb") as full:
+        words = [sys.executable, "-c", code]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "stdout: no space left on device\n")
 
 
 def test_secrets_in_a_url_are_not_shown() -> None:
