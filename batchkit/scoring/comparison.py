@@ -122,7 +122,8 @@ class _Pairs:
         self.only: dict[str, Counter[bool]] = {name: Counter() for name in kind.tests}
         self.bought = Purchases(), Purchases()
         self.failed = [0, 0]
-        self.joined = 0
+        self.alone = [0, 0]
+        self.joined = self.differs = 0
 
     def add(self, kept: _Kept, row: GoldRow, key: Key) -> None:
         self.joined += 1
@@ -164,25 +165,7 @@ def compare(first: Golden, second: Golden, how: Resampling) -> Comparison:
             f"{second.run.folder.path}: is scored as {_way(second)}, the other run as "
             f"{_way(first)}; say what holds for both with --gold and --kind"
         )
-    kind = new_kind([first, second])
-    with closing(_Rows(kind.key_type)) as rows:
-        for row, key in judged(first.rows(), kind):
-            if key is not None:
-                kept = _Kept(key, _identity(row), row.cost, row.currency, row.answer is None)
-                rows.put(row.custom_id, kept)
-        pairs = _Pairs(kind, how)
-        alone = differs = 0
-        for row, key in judged(second.rows(), kind):
-            if key is None:
-                continue
-            before = rows.get(row.custom_id)
-            if before is None:
-                alone += 1
-            elif before.gold != _identity(row):
-                differs += 1
-            else:
-                pairs.add(before, row, key)
-        alone_first = rows.count - pairs.joined - differs
+    pairs = _paired(first, second, how)
     if not pairs.joined:
         raise UsageError(
             f"{second.run.folder.path}: has no scored row in common with "
@@ -190,14 +173,36 @@ def compare(first: Golden, second: Golden, how: Resampling) -> Comparison:
         )
     return Comparison(
         kind=first.kind,
-        first=_side(first, pairs, 0, alone_first),
-        second=_side(second, pairs, 1, alone),
+        first=_side(first, pairs, 0),
+        second=_side(second, pairs, 1),
         joined=pairs.joined,
-        gold_differs=differs,
+        gold_differs=pairs.differs,
         measures=pairs.compared(),
         draws=how.draws,
         seed=how.seed,
     )
+
+
+def _paired(first: Golden, second: Golden, how: Resampling) -> _Pairs:
+    kind = new_kind([first, second])
+    pairs = _Pairs(kind, how)
+    with closing(_Rows(kind.key_type)) as rows:
+        for row, key in judged(first.rows(), kind):
+            if key is not None:
+                kept = _Kept(key, _identity(row), row.cost, row.currency, row.answer is None)
+                rows.put(row.custom_id, kept)
+        for row, key in judged(second.rows(), kind):
+            if key is None:
+                continue
+            before = rows.get(row.custom_id)
+            if before is None:
+                pairs.alone[1] += 1
+            elif before.gold != _identity(row):
+                pairs.differs += 1
+            else:
+                pairs.add(before, row, key)
+        pairs.alone[0] = rows.count - pairs.joined - pairs.differs
+    return pairs
 
 
 def _way(golden: Golden) -> str:
@@ -206,11 +211,11 @@ def _way(golden: Golden) -> str:
     return str(golden.kind) if is_one else f"{golden.kind} {', '.join(golden.pairs)}"
 
 
-def _side(golden: Golden, pairs: _Pairs, at: int, alone: int) -> Side:
+def _side(golden: Golden, pairs: _Pairs, at: int) -> Side:
     return Side(
         folder=str(golden.run.folder.path),
         failed=pairs.failed[at],
-        alone=alone,
+        alone=pairs.alone[at],
         missing=golden.run.missing,
         costs=pairs.bought[at].costs(),
     )
