@@ -12,7 +12,7 @@ from batchkit.damage import find_damage
 from batchkit.errors import UsageError
 from batchkit.folder import RunFolder
 from batchkit.journal import Journal
-from batchkit.plan import decode_plan
+from batchkit.plan import Plan, decode_plan
 from batchkit.progress import Live, in_flight
 from batchkit.summary import RunSummary, as_table, summarize
 from batchkit.tally import Tally, decode_tally
@@ -39,22 +39,12 @@ def read_status(path: Path, version: str) -> RunStatus:
     is_running = folder.is_held()
     journal = Journal.open(folder.journal, read_only=True)
     with closing(journal):
-        plan_blob, tally_blob, live_blob = (journal.get(key) for key in ("plan", "tally", "live"))
+        plan_blob, live_blob = journal.get("plan"), journal.get("live")
         plan = decode_plan(plan_blob) if plan_blob is not None else None
         damage = [] if is_running or plan is None else find_damage(folder, journal, plan)
-    tally = decode_tally(tally_blob) if tally_blob is not None else Tally()
-    rows = plan.rows if plan is not None else 0
-    summary = summarize(
-        tally,
-        rows={name: share.rows for name, share in zip(plan.models, plan.shares, strict=True)}
-        if plan
-        else {},
-        total_rows=rows,
-        out=str(path),
-        version=version,
-    )
+        summary = summary_of(journal, plan, path, version)
     live = _decode_live(live_blob) if is_running and live_blob is not None else None
-    left = rows - tally.settled
+    left = summary.rows - summary.ok - summary.failed
     return RunStatus(
         state="paused"
         if live and live.paused
@@ -64,6 +54,19 @@ def read_status(path: Path, version: str) -> RunStatus:
         damage=[str(one) for one in damage],
         rows_left=left,
         seconds_left=left / live.rows_per_s if live is not None and live.rows_per_s else None,
+    )
+
+
+def summary_of(journal: Journal, plan: Plan | None, path: Path, version: str) -> RunSummary:
+    """The totals of the run in `path`, as its journal has them now."""
+    blob = journal.get("tally")
+    models = zip(plan.models, plan.shares, strict=True) if plan is not None else ()
+    return summarize(
+        decode_tally(blob) if blob is not None else Tally(),
+        rows={name: share.rows for name, share in models},
+        total_rows=plan.rows if plan is not None else 0,
+        out=str(path),
+        version=version,
     )
 
 

@@ -115,6 +115,13 @@ def _model_values(tally: ModelTally, rows: int) -> dict[str, Any]:
 
 def as_table(summary: RunSummary) -> str:
     """The summary as lines for a terminal, labels on the left."""
+    lines = as_lines(summary)
+    width = max(len(label) for label, _ in lines)
+    return "\n".join(f"{label:<{width}}  {value}" for label, value in lines)
+
+
+def as_lines(summary: RunSummary) -> list[tuple[str, str]]:
+    """The summary in words: a label and what there is to say, line by line."""
     lines = [
         ("rows", f"{summary.rows:,}"),
         (
@@ -155,8 +162,7 @@ def as_table(summary: RunSummary) -> str:
             for name, m in summary.models.items()
         ]
     lines.append(("results", f"{summary.out}/results"))
-    width = max(len(label) for label, _ in lines)
-    return "\n".join(f"{label:<{width}}  {value}" for label, value in lines)
+    return lines
 
 
 def _at_most(bound: str | None, currency: str | None) -> str:

@@ -1,0 +1,285 @@
+"""What is drawn, as Vega-Lite specifications: values from the facts, colours by the page's names.
+
+Colours are CSS variables (`var(--…)`), so that one drawing serves light, dark and paper. Texts that
+come from outside (names of models) are values, never a part of a specification's words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from batchkit.accounting import PICO
+from batchkit.report.bins import Spread
+from batchkit.report.facts import Facts, together
+from batchkit.report.timeline import Timeline
+from batchkit.report.words import duration, number
+
+WIDTH, HEIGHT = 460, 170  # two of them stand beside each other on a desk, one on a phone
+BARS = 60
+_SERIES = [f"var(--series-{n})" for n in range(1, 8)]
+_SHARES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))
+
+Spec = dict[str, Any]
+
+
+class Chart(msgspec.Struct, frozen=True):
+    """A drawing with its words: the title says what is seen, the description tells it unseen."""
+
+    title: str
+    description: str
+    spec: Spec
+
+
+def over_time(facts: Facts) -> list[Chart]:
+    """Throughput, and for each model what was in flight and what might have been."""
+    line = facts.timeline
+    if not line.points:
+        return []
+    found = dict.fromkeys(point.model for point in line.points)
+    busy = [name for name in facts.models if name in found]
+    return [_throughput(line, list(found)), *(_in_flight(line, name) for name in busy)]
+
+
+def distributions(facts: Facts) -> list[Chart]:
+    """How long answers took, and rows to settle."""
+    latency, settling = together(facts.latency), together(facts.settling)
+    return [
+        _distribution(spread, title)
+        for spread, title in (
+            (latency, "Latency of answers"),
+            (settling, "From first dispatch to settled, per row"),
+        )
+        if spread.counts
+    ]
+
+
+def spending(facts: Facts) -> list[Chart]:
+    """Tokens per second, and money spent so far, a chart per currency."""
+    line = facts.timeline
+    if not line.points:
+        return []
+    charts = [_tokens(line)]
+    currencies = {name: model.currency or "" for name, model in facts.summary.models.items()}
+    for currency in facts.summary.costs:
+        names = [name for name, own in currencies.items() if own == currency]
+        if any(point.cost for point in line.points if point.model in names):
+            charts.append(_cost(line, names, currency))
+    return charts
+
+
+def _throughput(line: Timeline, models: list[str]) -> Chart:
+    up = [_value(line, p.at_s, p.answered, p.model) for p in line.points]
+    names = [*models]
+    down = []
+    for name in ("refused", "failed"):
+        values = [_value(line, p.at_s, -getattr(p, name), name) for p in line.points]
+        if any(value["y"] for value in values):
+            names.append(name)
+            down += values
+    colours = {"refused": "var(--bad)", "failed": "var(--warn)"}
+    scale = {
+        "domain": names,
+        "range": [colours.get(name) or _SERIES[n % 7] for n, name in enumerate(names)],
+    }
+    axis = {"labelExpr": "format(abs(datum.value), ',~r')", "tickCount": 5}
+    y = {"field": "y", "aggregate": "sum", "stack": "zero", "axis": axis, "title": "per second"}
+    color = {"field": "of", "scale": scale, "sort": names, "legend": _legend(len(names))}
+    encoding = {"x": _time(line), "y": y, "color": color}
+    layers = [
+        {"data": {"values": values}, "mark": _area(0.85), "encoding": encoding}
+        for values in (up, down)
+        if values
+    ]
+    answers = sum(p.answered for p in line.points) * line.width_s
+    refused = sum(p.refused for p in line.points) * line.width_s
+    return Chart(
+        "Answers per second" + (", and below zero what was refused or failed" if down else ""),
+        f"{number(round(answers))} answers and {number(round(refused))} refusals "
+        f"in {duration(line.working_s)}.",
+        _spec([*layers, *_cuts(line)]),
+    )
+
+
+def _in_flight(line: Timeline, model: str) -> Chart:
+    points = [point for point in line.points if point.model == model]
+    flying = [_value(line, p.at_s, p.in_flight, "in flight") for p in points]
+    limit = [_value(line, p.at_s, p.limit, "limit") for p in points if p.limit is not None]
+    refused = [
+        _value(line, p.at_s, p.limit, "refused") for p in points if p.refused and p.limit is not None
+    ]
+    names = ["in flight", "limit", *(["refused"] if refused else [])]
+    scale = {"domain": names, "range": ["var(--series-1)", "var(--ink)", "var(--bad)"][: len(names)]}
+    color = {"field": "of", "scale": scale, "sort": names, "legend": _legend(len(names))}
+    y = {"field": "y", "type": "quantitative", "title": "requests", "axis": {"tickCount": 5}}
+    encoding = {"x": _time(line), "y": y, "color": color}
+    marks = [
+        (flying, _area(0.45)),
+        (limit, {"type": "line", "interpolate": "step-after", "strokeWidth": 1.5}),
+        (refused, {"type": "point", "shape": "triangle-down", "filled": True, "size": 36,
+                   "opacity": 1, "yOffset": -7}),
+    ]  # fmt: skip
+    layers = [
+        {"data": {"values": values}, "mark": mark | {"aria": False}, "encoding": encoding}
+        for values, mark in marks
+        if values
+    ]
+    most = max((point.limit or 0 for point in points), default=0)
+    mean = sum(point.in_flight for point in points) / len(points)
+    return Chart(
+        f"{model}: in flight and limit",
+        f"On average {number(mean)} requests in flight; the limit was at most {number(most)}; "
+        f"{number(len(refused))} of {number(len(points))} slices of {duration(line.width_s)} "
+        "had refusals.",
+        _spec([*layers, *_cuts(line)]),
+    )
+
+
+def _tokens(line: Timeline) -> Chart:
+    kinds = {"prompt": "prompt", "cached": "prompt, cached", "completion": "answers"}
+    names = list(kinds.values())
+    values = [
+        _value(line, p.at_s, getattr(p, field), name)
+        for p in line.points
+        for field, name in kinds.items()
+    ]
+    if not any(point.cached for point in line.points):
+        names.remove("prompt, cached")
+        values = [value for value in values if value["of"] in names]
+    scale = {"domain": names, "range": _SERIES[: len(names)]}
+    encoding = {
+        "x": _time(line),
+        "y": {"field": "y", "aggregate": "sum", "stack": "zero", "title": "tokens per second",
+              "axis": {"format": "~s", "tickCount": 5}},
+        "color": {"field": "of", "scale": scale, "sort": names, "legend": _legend(len(names))},
+    }  # fmt: skip
+    layer = {"data": {"values": values}, "mark": _area(0.85), "encoding": encoding}
+    total = sum(p.prompt + p.cached + p.completion for p in line.points) * line.width_s
+    return Chart(
+        "Tokens per second",
+        f"{number(round(total))} tokens in {duration(line.working_s)}.",
+        _spec([layer, *_cuts(line)]),
+    )
+
+
+def _cost(line: Timeline, models: list[str], currency: str) -> Chart:
+    values = [
+        _value(line, p.at_s, p.cost / PICO, p.model) for p in line.points if p.model in models
+    ]
+    names = list(dict.fromkeys(value["of"] for value in values))
+    scale = {"domain": names, "range": _SERIES[: len(names)]}
+    encoding = {
+        "x": _time(line),
+        "y": {"field": "y", "type": "quantitative", "stack": "zero", "title": currency,
+              "axis": {"tickCount": 5}},
+        "color": {"field": "of", "scale": scale, "sort": names, "legend": _legend(len(names))},
+    }  # fmt: skip
+    layer = {"data": {"values": values}, "mark": _area(0.85), "encoding": encoding}
+    last = {value["of"]: value["y"] for value in values}
+    return Chart(
+        f"Spent so far, {currency}",
+        f"{sum(last.values()):.4g} {currency} at the end.",
+        _spec([layer, *_cuts(line)]),
+    )
+
+
+def _distribution(spread: Spread, title: str) -> Chart:
+    bars = [{"from": low, "to": high, "n": n} for low, high, n in spread.coarse(BARS)]
+    marks = [
+        {"at": value, "words": f"{word} {duration(value)}", "line": place}
+        for place, (share, word) in enumerate(_SHARES)
+        if (value := spread.quantile(share)) is not None
+    ]
+    domain = [bars[0]["from"], bars[-1]["to"]]
+    axis = {"title": "seconds", "format": "~g", "tickCount": 6, "grid": False}
+    x = {"field": "from", "type": "quantitative", "axis": axis,
+         "scale": {"type": "log", "domain": domain, "nice": False}}  # fmt: skip
+    y = {"field": "n", "type": "quantitative", "axis": {"tickCount": 4}, "title": "count"}
+    at = x | {"field": "at"}
+    layers: list[Spec] = [
+        {"data": {"values": bars}, "mark": {"type": "bar", "aria": False, "binSpacing": 0.5},
+         "encoding": {"x": x, "x2": {"field": "to"}, "y": y, "color": {"value": "var(--series-1)"}}},
+        {"data": {"values": marks},
+         "mark": {"type": "rule", "aria": False, "strokeDash": [3, 3]},
+         "encoding": {"x": at, "color": {"value": "var(--ink)"}}},
+        {"data": {"values": marks},
+         "mark": {"type": "text", "aria": False, "align": "left", "dx": 4, "fontSize": 11},
+         "encoding": {"x": at, "text": {"field": "words"}, "color": {"value": "var(--ink)"},
+                      "y": {"field": "line", "type": "quantitative", "axis": None,
+                            "scale": {"domain": [-0.5, 12], "reverse": True}}}},
+    ]  # fmt: skip
+    told = ", ".join(mark["words"] for mark in marks)
+    spec = _spec(layers) | {"resolve": {"scale": {"y": "independent"}}}
+    return Chart(title, f"{number(spread.total)} values: {told}.", spec)
+
+
+def _spec(layers: list[Spec]) -> Spec:
+    ink, muted, grid = "var(--ink)", "var(--muted)", "var(--grid)"
+    axis = {
+        "labelColor": muted, "titleColor": muted, "gridColor": grid, "domainColor": grid,
+        "tickColor": grid, "titleFontWeight": "normal", "titleFontSize": 11, "labelFontSize": 11,
+        "titlePadding": 6,
+    }  # fmt: skip
+    legend = {"labelColor": ink, "labelFontSize": 11, "symbolType": "square", "symbolSize": 70,
+              "labelLimit": 200, "title": None, "orient": "top", "padding": 0, "offset": 6}  # fmt: skip
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "width": WIDTH,
+        "height": HEIGHT,
+        "config": {
+            "background": "transparent",
+            "view": {"stroke": None},
+            "axis": axis,
+            "axisX": {"grid": False},
+            "legend": legend,
+        },
+        "layer": layers,
+    }
+
+
+def _value(line: Timeline, at_s: float, y: float | None, of: str) -> Spec:
+    unit, _ = _unit(line)
+    return {"x": at_s / unit, "y": y, "of": of}
+
+
+def _unit(line: Timeline) -> tuple[float, str]:
+    if line.working_s < 180:
+        return 1.0, "seconds"
+    return (60.0, "minutes") if line.working_s < 3 * 3600 else (3600.0, "hours")
+
+
+def _time(line: Timeline) -> Spec:
+    unit, word = _unit(line)
+    scale = {"domain": [0, line.working_s / unit], "nice": False}
+    axis = {"tickCount": 8, "title": word}
+    return {"field": "x", "type": "quantitative", "scale": scale, "axis": axis}
+
+
+def _area(opacity: float) -> Spec:
+    return {"type": "area", "interpolate": "step-after", "opacity": opacity, "aria": False}
+
+
+def _legend(series: int) -> Spec | None:
+    return {} if series > 1 else None
+
+
+def _cuts(line: Timeline) -> list[Spec]:
+    """A mark where nobody ran the run."""
+    unit, _ = _unit(line)
+    values = [
+        {"x": cut.at_s / unit, "words": f"stopped for {duration(cut.seconds)}"} for cut in line.cuts
+    ]
+    if not values:
+        return []
+    x = _time(line)
+    rule = {"type": "rule", "aria": False, "strokeDash": [2, 3], "color": "var(--muted)"}
+    text = {"type": "text", "aria": False, "align": "left", "dx": 4, "fontSize": 10,
+            "color": "var(--muted)"}  # fmt: skip
+    words: list[Spec] = [
+        {"data": {"values": values}, "mark": rule, "encoding": {"x": x}},
+    ]
+    if len(values) <= 3:
+        encoding = {"x": x, "y": {"value": 4}, "text": {"field": "words"}}
+        words.append({"data": {"values": values}, "mark": text, "encoding": encoding})
+    return words
