@@ -70,21 +70,23 @@ def spending(facts: Facts) -> list[Chart]:
 
 
 def _throughput(line: Timeline, models: list[str]) -> Chart:
-    up = [_value(line, p.at_s, p.answered, p.model) for p in line.points]
+    up = _steps(line, [(p.at_s, p.answered, p.model) for p in line.points])
     names = [*models]
     down = []
     for name in ("refused", "failed"):
-        values = [_value(line, p.at_s, -getattr(p, name), name) for p in line.points]
-        if any(value["y"] for value in values):
+        below: dict[float, float] = {}
+        for p in line.points:
+            below[p.at_s] = below.get(p.at_s, 0.0) - getattr(p, name)
+        if any(below.values()):
             names.append(name)
-            down += values
+            down += _steps(line, [(at_s, y, name) for at_s, y in below.items()])
     colours = {"refused": "var(--bad)", "failed": "var(--warn)"}
     scale = {
         "domain": names,
         "range": [colours.get(name) or _SERIES[n % 7] for n, name in enumerate(names)],
     }
     axis = {"labelExpr": "format(abs(datum.value), ',~r')", "tickCount": 5}
-    y = {"field": "y", "aggregate": "sum", "stack": "zero", "axis": axis, "title": "per second"}
+    y = {"field": "y", "type": "quantitative", "stack": "zero", "axis": axis, "title": "per second"}
     color = {"field": "of", "scale": scale, "sort": names, "legend": _legend(len(names))}
     encoding = {"x": _time(line), "y": y, "color": color}
     layers = [
@@ -104,11 +106,11 @@ def _throughput(line: Timeline, models: list[str]) -> Chart:
 
 def _in_flight(line: Timeline, model: str) -> Chart:
     points = [point for point in line.points if point.model == model]
-    flying = [_value(line, p.at_s, p.in_flight, "in flight") for p in points]
-    limit = [_value(line, p.at_s, p.limit, "limit") for p in points if p.limit is not None]
-    refused = [
-        _value(line, p.at_s, p.limit, "refused") for p in points if p.refused and p.limit is not None
-    ]
+    flying = _steps(line, [(p.at_s, p.in_flight, "in flight") for p in points])
+    known = [(p, p.limit) for p in points if p.limit is not None]
+    limit = _steps(line, [(p.at_s, most, "limit") for p, most in known])
+    middle_s = line.width_s / 2
+    refused = [_value(line, p.at_s + middle_s, most, "refused") for p, most in known if p.refused]
     names = ["in flight", "limit", *(["refused"] if refused else [])]
     scale = {"domain": names, "range": ["var(--series-1)", "var(--ink)", "var(--bad)"][: len(names)]}
     color = {"field": "of", "scale": scale, "sort": names, "legend": _legend(len(names))}
@@ -132,26 +134,26 @@ def _in_flight(line: Timeline, model: str) -> Chart:
         f"On average {number(mean)} requests in flight; the limit was at most {number(most)}; "
         f"{number(len(refused))} of {number(len(points))} slices of {duration(line.width_s)} "
         "had refusals.",
-        _spec([*layers, *_cuts(line)]),
+        _spec([*layers, *_cuts(line)[:1]]),
     )
 
 
 def _tokens(line: Timeline) -> Chart:
     kinds = {"prompt": "prompt", "cached": "prompt, cached", "completion": "answers"}
     names = list(kinds.values())
-    values = [
-        _value(line, p.at_s, getattr(p, field), name)
-        for p in line.points
-        for field, name in kinds.items()
-    ]
+    sums: dict[tuple[float, str], float] = {}
+    for p in line.points:
+        for field, name in kinds.items():
+            sums[p.at_s, name] = sums.get((p.at_s, name), 0.0) + getattr(p, field)
+    values = _steps(line, [(at_s, y, name) for (at_s, name), y in sums.items()])
     if not any(point.cached for point in line.points):
         names.remove("prompt, cached")
         values = [value for value in values if value["of"] in names]
     scale = {"domain": names, "range": _SERIES[: len(names)]}
     encoding = {
         "x": _time(line),
-        "y": {"field": "y", "aggregate": "sum", "stack": "zero", "title": "tokens per second",
-              "axis": {"format": "~s", "tickCount": 5}},
+        "y": {"field": "y", "type": "quantitative", "stack": "zero",
+              "title": "tokens per second", "axis": {"format": "~s", "tickCount": 5}},
         "color": {"field": "of", "scale": scale, "sort": names, "legend": _legend(len(names))},
     }  # fmt: skip
     layer = {"data": {"values": values}, "mark": _area(0.85), "encoding": encoding}
@@ -164,9 +166,8 @@ def _tokens(line: Timeline) -> Chart:
 
 
 def _cost(line: Timeline, models: list[str], currency: str) -> Chart:
-    values = [
-        _value(line, p.at_s, p.cost / PICO, p.model) for p in line.points if p.model in models
-    ]
+    points = [(p.at_s, p.cost / PICO, p.model) for p in line.points if p.model in models]
+    values = _steps(line, points)
     names = list(dict.fromkeys(value["of"] for value in values))
     scale = {"domain": names, "range": _SERIES[: len(names)]}
     encoding = {
@@ -198,8 +199,10 @@ def _distribution(spread: Spread, title: str) -> Chart:
     y = {"field": "n", "type": "quantitative", "axis": {"tickCount": 4}, "title": "count"}
     at = x | {"field": "at"}
     layers: list[Spec] = [
-        {"data": {"values": bars}, "mark": {"type": "bar", "aria": False, "binSpacing": 0.5},
-         "encoding": {"x": x, "x2": {"field": "to"}, "y": y, "color": {"value": "var(--series-1)"}}},
+        {"data": {"values": bars},
+         "mark": {"type": "rect", "aria": False, "stroke": "var(--card)", "strokeWidth": 0.5},
+         "encoding": {"x": x, "x2": {"field": "to"}, "y": y, "y2": {"datum": 0},
+                      "color": {"value": "var(--series-1)"}}},
         {"data": {"values": marks},
          "mark": {"type": "rule", "aria": False, "strokeDash": [3, 3]},
          "encoding": {"x": at, "color": {"value": "var(--ink)"}}},
@@ -222,7 +225,8 @@ def _spec(layers: list[Spec]) -> Spec:
         "titlePadding": 6,
     }  # fmt: skip
     legend = {"labelColor": ink, "labelFontSize": 11, "symbolType": "square", "symbolSize": 70,
-              "labelLimit": 200, "title": None, "orient": "top", "padding": 0, "offset": 6}  # fmt: skip
+              "labelLimit": 200, "title": None, "orient": "top", "padding": 0, "offset": 6,
+              "columnPadding": 18, "symbolOpacity": 1, "symbolStrokeWidth": 0}  # fmt: skip
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "width": WIDTH,
@@ -236,6 +240,13 @@ def _spec(layers: list[Spec]) -> Spec:
         },
         "layer": layers,
     }
+
+
+def _steps(line: Timeline, points: list[tuple[float, float, str]]) -> list[Spec]:
+    """Values that hold until the next one, the last until the end."""
+    last = {of: y for _, y, of in points}
+    ends = [(line.working_s, y, of) for of, y in last.items()]
+    return [_value(line, at_s, y, of) for at_s, y, of in [*points, *ends]]
 
 
 def _value(line: Timeline, at_s: float, y: float | None, of: str) -> Spec:
