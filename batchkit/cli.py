@@ -21,6 +21,7 @@ COMMANDS = (  # modules of `batchkit.commands`, in the order of `--help`
     "status",
     "tune",
     "export",
+    "report",
     "score",
     "costs",
     "models",

@@ -63,6 +63,11 @@ class Ending(msgspec.Struct, frozen=True):
     summary: RunSummary
     reasons: tuple[StopReason, ...]  # why it stopped early; empty if it did not
 
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether a signal stopped it: somebody wants it out of the way."""
+        return any(reason.signal is not None for reason in self.reasons)
+
 
 class Console(msgspec.Struct, frozen=True):
     """Where a run's talk goes."""

@@ -109,5 +109,5 @@ def last_words(ending: Ending) -> Iterator[str]:
     for reason in ending.reasons:
         safe = f": {settled:,} of {summary.rows:,} rows are safe in {summary.out}"
         yield reason.message + (safe if reason.cause is not Cause.DAMAGE else "")
-    if any(reason.signal is not None for reason in ending.reasons):
+    if ending.was_interrupted:
         yield "run the same command again to go on"

@@ -70,6 +70,7 @@ LAYERS = [
     {"opening"},
     {"resume"},
     # edges
+    {"explain", "export", "report", "trial", "serving", "lanes", "watch"},
     {"batch_output", "reading"},
     {"joined", "writers"},
     {"costs", "explain", "export", "scoring", "trial", "serving", "reins"},
@@ -88,9 +89,9 @@ OWNERS = {
     "aiohttp": {"providers.aiohttp_transport", "simulator.server"},
     "ahocorasick_rs": {"glossary"},
     "aiolimiter": {"quota"},
+    "jinja2": {"template", "report.page"},  # prompts in a sandbox, not escaped; and HTML, escaped
     "fsspec": {"destination"},
     "bm25s": {"examples"},
-    "jinja2": {"template"},
     "jsonschema_rs": {"schema.output"},
     "numpy": {
         "scoring.comparison",
@@ -115,6 +116,7 @@ OWNERS = {
     "tenacity": {"retry", "pool"},
     "tokenizers": {"tokenizer"},
     "tqdm": {"progress"},
+    "vl_convert": {"report.plots"},
     "xllamacpp": {"local.server"},
 }
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from batchkit.commands.parsing import add_command, add_out, add_sending, add_spec, options_of
+from batchkit.commands.report import write_after_run
 from batchkit.commands.talk import ask, say
 
 
@@ -29,6 +30,7 @@ def add_to(commands: Any) -> None:
         help="ask before sending, or in a script stop, if the estimate is above this",
     )
     _add_resuming(parser)
+    add("--no-report", action="store_true", help="do not write report.html at the end")
     add("--json", action="store_true", help="print the summary as one JSON object")
     add("-q", "--quiet", action="store_true", help="no progress, no summary table")
     add("-v", "--verbose", action="store_true", help="say more about what is going on")
@@ -88,4 +90,6 @@ def main(namespace: argparse.Namespace) -> int:
         say(as_table(ending.summary))
     for line in last_words(ending):
         say(line)
+    if not namespace.no_report and not ending.was_interrupted:
+        write_after_run(spec.out, quiet=quiet)
     return exit_code(ending)

@@ -112,7 +112,10 @@ def _in_flight(line: Timeline, model: str) -> Chart:
     middle_s = line.width_s / 2
     refused = [_value(line, p.at_s + middle_s, most, "refused") for p, most in known if p.refused]
     names = ["in flight", "limit", *(["refused"] if refused else [])]
-    scale = {"domain": names, "range": ["var(--series-1)", "var(--ink)", "var(--bad)"][: len(names)]}
+    scale = {
+        "domain": names,
+        "range": ["var(--series-1)", "var(--ink)", "var(--bad)"][: len(names)],
+    }
     color = {"field": "of", "scale": scale, "sort": names, "legend": _legend(len(names))}
     y = {"field": "y", "type": "quantitative", "title": "requests", "axis": {"tickCount": 5}}
     encoding = {"x": _time(line), "y": y, "color": color}
@@ -212,7 +215,7 @@ def _distribution(spread: Spread, title: str) -> Chart:
                       "y": {"field": "line", "type": "quantitative", "axis": None,
                             "scale": {"domain": [-0.5, 12], "reverse": True}}}},
     ]  # fmt: skip
-    told = ", ".join(mark["words"] for mark in marks)
+    told = ", ".join(str(mark["words"]) for mark in marks)
     spec = _spec(layers) | {"resolve": {"scale": {"y": "independent"}}}
     return Chart(title, f"{number(spread.total)} values: {told}.", spec)
 

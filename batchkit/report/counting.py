@@ -73,7 +73,7 @@ class AttemptCounts:
         self._add_begun(table, begin)
         self._add_ended(table, end)
         self.slices.settle()
-        answered = table.filter(pc.equal(table["billing"], "billed"))
+        answered = table.filter(_equal(table["billing"], "billed"))
         _spread(self.latency, answered["model"], answered["latency_s"])
         self._add_troubles(table.filter(pc.is_valid(table["error_kind"])))
 
@@ -82,8 +82,7 @@ class AttemptCounts:
         grouped = pa.table(
             {"model": table["model"], "n": number, "us": offset, "limit": table["limit"]}
         )
-        sums = [("us", "sum"), ("us", "count"), ("limit", "sum")]
-        for found in grouped.group_by(["model", "n"]).aggregate(sums).to_pylist():
+        for found in _grouped(grouped, ("model", "n"), "us", ("us", "limit")):
             one = self.slices.at(found["n"], found["model"])
             one.begun += found["us_count"]
             one.begun_us += found["us_sum"]
@@ -93,7 +92,7 @@ class AttemptCounts:
         number, offset = self._slots(end)
         kind = table["error_kind"]
         refused = pc.is_in(kind, value_set=pa.array([str(one) for one in REFUSALS]))
-        answered = pc.equal(table["billing"], "billed")
+        answered = _equal(table["billing"], "billed")
         grouped = pa.table(
             {
                 "model": table["model"],
@@ -108,8 +107,7 @@ class AttemptCounts:
             }
         )
         summed = ("answered", "refused", "failed", "prompt", "cached", "completion")
-        sums = [("us", "sum"), ("us", "count"), *((name, "sum") for name in summed)]
-        for found in grouped.group_by(["model", "n"]).aggregate(sums).to_pylist():
+        for found in _grouped(grouped, ("model", "n"), "us", ("us", *summed)):
             one = self.slices.at(found["n"], found["model"])
             one.ended += found["us_count"]
             one.ended_us += found["us_sum"]
@@ -117,7 +115,7 @@ class AttemptCounts:
                 setattr(one, name, getattr(one, name) + found[f"{name}_sum"])
         money = pa.table({"model": table["model"], "n": number, "cost": table["cost"]})
         money = money.filter(pc.not_equal(money["cost"], pa.scalar(0, money["cost"].type)))
-        for found in money.group_by(["model", "n"]).aggregate([("cost", "sum")]).to_pylist():
+        for found in _grouped(money, ("model", "n"), "n", ("cost",)):
             self.slices.at(found["n"], found["model"]).cost += from_decimal(found["cost_sum"])
 
     def _slots(self, micros: Any) -> tuple[Any, Any]:
@@ -127,9 +125,8 @@ class AttemptCounts:
         return number, pc.subtract(micros, pc.multiply(number, width))
 
     def _add_troubles(self, table: pa.Table) -> None:
-        sums = [(name, "sum") for name in ("latency_s", "wait_s", "cost", "cost_bound")]
-        grouped = table.group_by(["error_kind", "error_code"])
-        for found in grouped.aggregate([("row", "count"), *sums]).to_pylist():
+        sums = ("latency_s", "wait_s", "cost", "cost_bound")
+        for found in _grouped(table, ("error_kind", "error_code"), "row", sums):
             one = self._troubles.of(found["error_kind"], found["error_code"])
             one.exchanges += found["row_count"]
             one.busy_s += found["latency_s_sum"] or 0.0
@@ -158,21 +155,20 @@ class ResultCounts:
         table = pa.table(_columns(batch, RESULT_COLUMNS))
         model = _told_apart(table["model"], self._models)
         _spread(self.settling, model, table["total_s"])
-        for found in pc.value_counts(table["attempts"]).to_pylist():
-            tries = found["values"]
-            self.tries[tries] = self.tries.get(tries, 0) + found["counts"]
+        for found in _grouped(table, ("attempts",), "row"):
+            tries = found["attempts"]
+            self.tries[tries] = self.tries.get(tries, 0) + found["row_count"]
         self._add_slow(table)
-        self._add_failed(table.filter(pc.equal(table["status"], "failed")))
+        self._add_failed(table.filter(_equal(table["status"], "failed")))
 
-    def _add_slow(self, table: pa.Table) -> None:
+    def _add_slow(self, table: Any) -> None:
         top = pc.select_k_unstable(table, SLOWEST, [("total_s", "descending")])
         names = SlowRow.__struct_fields__
         rows = [SlowRow(**row) for row in table.take(top).select(list(names)).to_pylist()]
         self.slowest = nlargest(SLOWEST, [*self.slowest, *rows], lambda r: (r.total_s, -r.row))
 
     def _add_failed(self, table: pa.Table) -> None:
-        grouped = table.group_by(["error_kind", "error_code"])
-        for found in grouped.aggregate([("row", "count")]).to_pylist():
+        for found in _grouped(table, ("error_kind", "error_code"), "row"):
             one = self._troubles.of(found["error_kind"] or "unknown", found["error_code"])
             one.rows += found["row_count"]
             if sum(example.message is not None for example in one.examples) < EXAMPLES:
@@ -185,6 +181,19 @@ def _columns(batch: pa.RecordBatch, names: Sequence[str]) -> dict[str, Any]:
     return {name: batch.column(name) for name in names}
 
 
+def _equal(column: Any, value: str) -> Any:
+    return pc.equal(column, pa.scalar(value))
+
+
+def _grouped(
+    table: Any, keys: Sequence[str], count: str, sums: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """A row per group: its keys, `<count>_count`, and `<name>_sum` for each of `sums`."""
+    wanted = [(count, "count"), *((name, "sum") for name in sums)]
+    rows: list[dict[str, Any]] = table.group_by(list(keys)).aggregate(wanted).to_pylist()
+    return rows
+
+
 def _told_apart(model: Any, models: Sequence[str]) -> Any:
     """The column of models with those that are not told apart under one name."""
     known = pc.is_in(model, value_set=pa.array(list(models), pa.string()))
@@ -194,8 +203,8 @@ def _told_apart(model: Any, models: Sequence[str]) -> Any:
 def _spread(into: dict[str, Spread], model: Any, seconds: Any) -> None:
     bounded = pc.min_element_wise(pc.max_element_wise(seconds, SMALLEST), LARGEST)
     bins = pc.cast(pc.floor(pc.multiply(pc.ln(bounded), _PER_LOG)), pa.int32())
-    grouped = pa.table({"model": model, "bin": bins, "n": bins}).group_by(["model", "bin"])
-    for found in grouped.aggregate([("n", "count")]).to_pylist():
+    counted = pa.table({"model": model, "bin": bins, "n": bins})
+    for found in _grouped(counted, ("model", "bin"), "n"):
         if found["bin"] is not None:
             into.setdefault(found["model"], Spread()).add(found["bin"], found["n_count"])
 
@@ -204,8 +213,8 @@ def _first_of(table: pa.Table, found: dict[str, Any]) -> list[dict[str, Any]]:
     """The first rows of a group by kind and code."""
     code = found["error_code"]
     codes = table["error_code"]
-    same_code = pc.is_null(codes) if code is None else pc.equal(codes, code)
-    same = pc.and_(pc.equal(table["error_kind"], found["error_kind"]), same_code)
+    same_code = pc.is_null(codes) if code is None else _equal(codes, code)
+    same = pc.and_(_equal(table["error_kind"], found["error_kind"]), same_code)
     rows: list[dict[str, Any]] = table.filter(same).slice(0, EXAMPLES).to_pylist()
     return rows
 

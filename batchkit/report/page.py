@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -28,7 +28,7 @@ Drawing = tuple[Chart, str]  # and its SVG
 _QUANTILES = (0.5, 0.9, 0.99)
 
 
-def page(facts: Facts, drawings: dict[str, Sequence[Drawing]]) -> str:
+def page(facts: Facts, drawings: Mapping[str, Sequence[Drawing]]) -> str:
     """`report.html`; `drawings` are SVG elements of `plots`, under the name of their section."""
     style, script = _file("page.css"), _file("page.js")
     return _template().render(

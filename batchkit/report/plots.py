@@ -5,9 +5,6 @@ What comes back is checked: only shapes and text go into the page, nothing that 
 
 from __future__ import annotations
 
-import functools
-import importlib
-from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -31,7 +28,8 @@ def draw(chart: Chart, name: str) -> str:
 
     Raises `UsageError` if the plotting library is not installed.
     """
-    root = ET.fromstring(_convert()(chart.spec))  # noqa: S314  # written by the library, not by a stranger
+    svg: str = library().vegalite_to_svg(chart.spec)
+    root = ET.fromstring(svg)  # noqa: S314  # written by the library, not by a stranger
     _keep_shapes(root, f"{name}-")
     del root.attrib["width"], root.attrib["height"]  # the page decides
     root.attrib.pop("class", None)
@@ -39,22 +37,19 @@ def draw(chart: Chart, name: str) -> str:
     return ET.tostring(root, encoding="unicode", short_empty_elements=False)
 
 
-def check_installed() -> None:
-    """Raise `UsageError` if the plotting library is not installed."""
-    _convert()
+def library() -> Any:
+    """The plotting library; raises `UsageError` if it is not installed.
 
-
-@functools.cache
-def _convert() -> Callable[[Any], str]:
+    It is an extra: it weighs 85 MB, and a run does not need it.
+    """
     try:
-        library = importlib.import_module("vl_convert")
+        import vl_convert  # noqa: PLC0415  # an extra
     except ImportError as error:
         raise UsageError(
-            "report.html: the plotting library is not installed; "
-            "pip install 'batchkit[report]', then batchkit report DIR"
+            "vl-convert-python: not installed, and it draws the report; "
+            "pip install 'batchkit[report]'"
         ) from error
-    convert: Callable[[Any], str] = library.vegalite_to_svg
-    return convert
+    return vl_convert
 
 
 def _keep_shapes(element: ET.Element, prefix: str) -> None:

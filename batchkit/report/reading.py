@@ -80,7 +80,7 @@ def read_facts(path: Path, version: str) -> Facts:
         troubles=reader.troubles.worst(),
         slowest=reader.results.slowest,
         savings=_savings(summary, starts[-1].get("models") if starts else None),
-        scores=read_scores(path / "score.json"),
+        scores=read_scores(path),
         sample=reader.sample,
         sample_step=reader.step,
     )

@@ -26,7 +26,7 @@ def sample_of(batch: pa.RecordBatch, step: int) -> list[SampleRow]:
     """The rows of a batch of results that are in the sample."""
     rows = batch.column("row")
     offset = pc.subtract(rows, pc.multiply(pc.divide(rows, pa.scalar(step)), pa.scalar(step)))
-    chosen = batch.filter(pc.equal(offset, 0))
+    chosen = batch.filter(pc.equal(offset, pa.scalar(0)))
     if not chosen.num_rows:
         return []
     contents = excerpts(chosen.column("content"), CONTENT_MOST)
@@ -90,11 +90,15 @@ def _given(row: dict[str, Any]) -> Excerpt | None:
     values = {name: value for name, value in row.items() if value is not None}
     if not values:
         return None
-    words = [
-        f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)}"
-        for name, value in values.items()
-    ]
-    return excerpt("\n".join(words), GIVEN_MOST)
+    return excerpt(
+        "\n".join(f"{name}: {_text(value)}" for name, value in values.items()), GIVEN_MOST
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _why(row: dict[str, Any]) -> str | None:

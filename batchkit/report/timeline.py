@@ -7,6 +7,7 @@ backoff, is part of what happened and shows as zeros.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -100,7 +101,7 @@ def _stretches(slices: Slices, starts: Sequence[float]) -> list[range]:
 def _cuts(stretches: list[range], width_s: float) -> list[Cut]:
     cuts: list[Cut] = []
     at = 0
-    for before, after in zip(stretches, stretches[1:], strict=False):
+    for before, after in pairwise(stretches):
         at += len(before)
         cuts.append(Cut(at * width_s, (after.start - before.stop) * width_s))
     return cuts

@@ -8,16 +8,17 @@ from pathlib import Path
 
 from batchkit.report.charts import distributions, over_time, spending
 from batchkit.report.page import page
-from batchkit.report.plots import check_installed, draw
+from batchkit.report.plots import draw, library
 from batchkit.report.reading import read_facts
 
 
 def write_report(folder: Path, version: str) -> Path:
     """Write the report of the run in `folder`; where it is.
 
-    Raises `UsageError` if there is no run or no plotting library, `OSError` if it cannot be written.
+    Raises `UsageError` if there is no run or no plotting library, `OSError` if the file
+    cannot be written.
     """
-    check_installed()
+    library()  # before a long pass over the rows
     facts = read_facts(folder, version)
     charts = {"time": over_time(facts), "speed": distributions(facts), "cost": spending(facts)}
     drawings = {
@@ -28,7 +29,7 @@ def write_report(folder: Path, version: str) -> Path:
 
 
 def _put(path: Path, text: str) -> Path:
-    """Two reports that are written at once do not mix: each has a file of its own until it is whole."""
+    """Two that are written at once do not mix: each is a file of its own until it is whole."""
     descriptor, name = tempfile.mkstemp(prefix=".report-", suffix=".tmp", dir=path.parent)
     unfinished = Path(name)
     try:

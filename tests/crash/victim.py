@@ -26,6 +26,7 @@ opening.PART_ROWS = {PART_ROWS}
 from batchkit.cli import main
 sys.exit(main())
 """
+_RUN = ("run", "--no-report")  # which would only be drawn when everything is over
 
 
 _started: list[subprocess.Popen[bytes]] = []
@@ -93,7 +94,7 @@ def start(
 
     Victims of one `state` folder know of each other; by default it is in `here`.
     """
-    command = [*tracer, sys.executable, "-c", _LAUNCH, "run", *map(str, words)]
+    command = [*tracer, sys.executable, "-c", _LAUNCH, *_RUN, *map(str, words)]
     said = here / "said"
     with said.with_suffix(".out").open("wb") as out, said.with_suffix(".err").open("wb") as err:
         streams = {"stdout": out, "stderr": err, "stdin": subprocess.DEVNULL, **popen}
@@ -118,4 +119,4 @@ def kill_survivors() -> None:
 
 def command(*words: str | Path) -> str:
     """`batchkit run` with `words`, for a shell."""
-    return shlex.join([sys.executable, "-c", _LAUNCH, "run", *map(str, words)])
+    return shlex.join([sys.executable, "-c", _LAUNCH, *_RUN, *map(str, words)])

@@ -44,10 +44,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def batchkit(capfdbinary: pytest.CaptureFixture[bytes]) -> Command:
     """The command line, in this process."""
 
-    def run(*words: str | Path) -> Done:
+    def run(*words: str | Path, report: bool = False) -> Done:
+        """A run writes a report only if the test is about it: drawing takes a while."""
         capfdbinary.readouterr()
+        quick = ["--no-report"] if words[0] == "run" and not report else []
         try:
-            code = main([str(word) for word in words])
+            code = main([*(str(word) for word in words), *quick])
         except SystemExit as stop:
             code = int(stop.code or 0)
         captured = capfdbinary.readouterr()
