@@ -43,7 +43,12 @@ def write_after_run(folder: Path, *, quiet: bool) -> None:
 
         path = write_report(folder, __version__)
     except KeyboardInterrupt:
-        say("report.html: not written, interrupted; batchkit report writes it at any time")
+        say(
+            f"report.html: not written, interrupted; batchkit report {folder} writes it at any time"
+        )
+    except UsageError as error:
+        if not quiet:  # known before the run, too: nothing went wrong with it
+            say(f"report.html: not written: {error}")
     except Exception as error:  # noqa: BLE001  # the run stands, whatever is wrong with its report
         say(f"report.html: not written: {reason(error)}")
     else:

@@ -18,6 +18,7 @@ from batchkit.report.words import duration, number
 
 WIDTH, HEIGHT = 460, 170  # two of them stand beside each other on a desk, one on a phone
 BARS = 60
+_MARKS_APART = 40  # more than that would run into each other
 _SERIES = [f"var(--series-{n})" for n in range(1, 8)]
 _SHARES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))
 
@@ -111,6 +112,7 @@ def _in_flight(line: Timeline, model: str) -> Chart:
     limit = _steps(line, [(p.at_s, most, "limit") for p, most in known])
     middle_s = line.width_s / 2
     refused = [_value(line, p.at_s + middle_s, most, "refused") for p, most in known if p.refused]
+    size = 36 if len(refused) < _MARKS_APART else 12
     names = ["in flight", "limit", *(["refused"] if refused else [])]
     scale = {
         "domain": names,
@@ -122,7 +124,7 @@ def _in_flight(line: Timeline, model: str) -> Chart:
     marks = [
         (flying, _area(0.45)),
         (limit, {"type": "line", "interpolate": "step-after", "strokeWidth": 1.5}),
-        (refused, {"type": "point", "shape": "triangle-down", "filled": True, "size": 36,
+        (refused, {"type": "point", "shape": "triangle-down", "filled": True, "size": size,
                    "opacity": 1, "yOffset": -7}),
     ]  # fmt: skip
     layers = [
