@@ -277,6 +277,13 @@ CONTEXT_FULL = Verdict(ErrorKind.CONTEXT_EXCEEDED)
 INVALID_OUTPUT = Verdict(ErrorKind.INVALID_OUTPUT)
 INVALID_ROW = Verdict(ErrorKind.INVALID_ROW)
 
+REPEATED = frozenset(
+    verdict.kind
+    for verdict in (*BY_CODE.values(), TIMED_OUT, UNREACHABLE, BAD_RESPONSE, NETWORK_ERROR)
+    if verdict.again is Again.COUNTED
+)
+"""Failures of the exchange itself: asked again until a row's attempts are used up."""
+
 
 _BY_STATUS: dict[int, Verdict] = {
     401: _KEY,

@@ -18,6 +18,7 @@ from batchkit.binding import Binding
 from batchkit.clock import SystemClock
 from batchkit.endpoints import Endpoint, is_loopback, resolve
 from batchkit.errors import StoppedError, UsageError
+from batchkit.events import RunLog
 from batchkit.expectation import Expectation
 from batchkit.folder import RunFolder, write_json
 from batchkit.history import History
@@ -38,7 +39,6 @@ from batchkit.parts import seal
 from batchkit.progress import Progress
 from batchkit.providers.aiohttp_transport import AiohttpTransport
 from batchkit.recorder import Recorder, WriteError, disk_trouble
-from batchkit.records import Result
 from batchkit.resume import Resumption
 from batchkit.scheduler import Lane, Scheduler
 from batchkit.serving import served
@@ -147,7 +147,7 @@ class Execution:
         self._given = given
         self._folder = folder
         self._layout = given.layout(folder, opened.plan, __version__)
-        self._log = EventLog(folder.log, console.tell)
+        self._log = EventLog(folder.log, console.tell, keeps_texts=spec.log_content)
         self.only: frozenset[int] | None = None  # rows to ask, if not all
         history = History(state_folder(os.environ))
         self.expectation = Expectation(spec, opened.plan, history, now=time.time())
@@ -221,11 +221,18 @@ class Execution:
             )
             steering = self._steering(lanes, shared)
             progress = self.console.progress(self.opened.plan.rows, recorder.tally.settled)
+            run_log = RunLog(self._log)
             watch = Watch(
-                lanes, recorder, progress, purse=shared.purse, steering=steering, clock=clock
+                lanes,
+                recorder,
+                progress,
+                purse=shared.purse,
+                steering=steering,
+                clock=clock,
+                run_log=run_log,
             )
             recorder.before_commit = self._measuring(lanes, watch.binding, clock)
-            recorder.on_settled, recorder.on_sealed = self._log_failure, self._log_part
+            recorder.on_settled, recorder.on_sealed = run_log.settled, run_log.sealed
             await self._work(self._scheduler, steering, watch)
         finally:
             await transport.aclose()
@@ -273,14 +280,6 @@ class Execution:
             return refusal
         noted = await self._scheduler.note_slots(slots)
         return None if noted else f"{self._folder.path}: cannot be written"
-
-    def _log_failure(self, result: Result) -> None:
-        if result.status == "failed":
-            kind, code = result.error_kind, result.error_code
-            self._log.event("row_failed", row=result.row, kind=kind, code=code)
-
-    def _log_part(self, part: SealedPart) -> None:
-        self._log.event("part_sealed", part=part.part, rows=part.rows, failed=part.failed)
 
     def _session(self, slots: Mapping[str, int]) -> Session:
         table = self.spec.table

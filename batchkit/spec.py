@@ -68,6 +68,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     format: str | None = None
     skip_invalid: bool = False
     drain: float | None = None  # seconds that requests in flight may take after a stop
+    log_content: bool = False
     update: bool = False  # go on with a changed input or job
     retry_failed: Sequence[str] | None = None  # kinds of failed rows to ask again; () for all
     reask_damaged: bool = False  # ask rows again whose results were damaged
@@ -96,6 +97,7 @@ class OptionWords(TypedDict, total=False):
     format: str
     skip_invalid: bool
     drain: float
+    log_content: bool
     update: bool
     retry_failed: Sequence[str]
     reask_damaged: bool
@@ -133,6 +135,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     format: Format
     skip_invalid: bool
     drain_s: float
+    log_content: bool  # texts of prompts and answers may stand in the log
     update: bool
     retry_failed: frozenset[str] | None  # empty: every kind
     reask_damaged: bool
@@ -226,6 +229,7 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         limit=None if options.limit is None else _at_least(options.limit, "--limit", least=1),
         format=_choice(Format, options.format or Format.ARROW, "--format"),
         skip_invalid=options.skip_invalid,
+        log_content=options.log_content,
         drain_s=DEFAULT_DRAIN_S if options.drain is None else _seconds(options.drain, "--drain"),
         update=options.update,
         retry_failed=_kinds(options.retry_failed),

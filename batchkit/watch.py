@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import anyio
 import msgspec
 
 from batchkit.binding import Binding, Bound, LaneLook, bound_of
 from batchkit.clock import SystemClock
+from batchkit.events import ModelLook, RunLog
 from batchkit.progress import Live, ModelLive, Pace, Progress
 from batchkit.purse import Purse
 from batchkit.recorder import Recorder
@@ -33,6 +34,7 @@ class Watch:
         purse: Purse | None,
         steering: Steering,
         clock: SystemClock,
+        run_log: RunLog,
     ) -> None:
         self.binding = Binding()
         self._lanes = lanes
@@ -41,6 +43,7 @@ class Watch:
         self._purse = purse
         self._steering = steering
         self._clock = clock
+        self._run_log = run_log
         self._pace = Pace()
         self._looked_at = clock.now()
         self._cpu_s = time.process_time()
@@ -55,6 +58,7 @@ class Watch:
                 self.binding.look(self._bound(lag_s=now - due_at))
                 live = self._look(now)
                 self._progress.show(now, self._recorder.tally, live)
+                self._run_log.look(now, self._model_looks())
                 if now - saved_at >= _SAVE_EVERY_S or live.paused is not was_paused:
                     was_paused = live.paused
                     saved_at = now
@@ -63,6 +67,7 @@ class Watch:
                 await anyio.sleep(_LOOK_EVERY_S)
         finally:
             self._progress.finish(self._recorder.tally)
+            self._run_log.end(self._clock.now(), self._model_looks())
 
     def _look(self, now: float) -> Live:
         rows_per_s, tokens_per_s = self._pace.look(now, self._recorder.tally)
@@ -75,6 +80,13 @@ class Watch:
             bound_by=self.binding.now,
             paused=self._steering.is_paused,
         )
+
+    def _model_looks(self) -> Iterator[ModelLook]:
+        tallies = self._recorder.tally.models
+        for lane in self._lanes:
+            name = lane.pool.model.name
+            refused = tallies[name].refused if name in tallies else 0
+            yield ModelLook(name, lane.pool.gate.limit.slots, refused)
 
     def _bound(self, *, lag_s: float) -> Bound | None:
         if self._steering.is_paused:

@@ -22,6 +22,7 @@ import pytest
 from batchkit import cli, parts
 from batchkit.errors import BY_CODE, ErrorKind, StoppedError, UsageError
 from batchkit.foreground import SIGNALS
+from batchkit.log import EVENTS
 from batchkit.spec import Format, effective_table
 from batchkit.summary import RunSummary
 from batchkit.table import as_text
@@ -194,6 +195,13 @@ def test_every_key_of_the_summary_is_documented() -> None:
     rows = table("`summary.json`, and `--json`, for the run and again per model under `models`:")
     documented = [name for row in rows for name in names(row[0])]
     assert sorted([*documented, "models"]) == sorted(RunSummary.__struct_fields__)
+
+
+def test_every_event_of_the_log_is_documented_with_its_level() -> None:
+    (head,) = re.findall(r"^Events of `log.jsonl`, .*$", README, re.MULTILINE)
+    rows = table(head)
+    documented = {names(event)[0]: level for event, level, _ in rows}
+    assert documented == dict(EVENTS)
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -55,6 +55,7 @@ LAYERS = [
         "progress",
         "terminal",
     },
+    {"events", "parts", "requests", "endpoints", "table"},
     {"glossary"},
     {"translation"},
     {"parts", "requests", "endpoints", "table", "tuning", "scores"},

@@ -31,6 +31,11 @@ def add_to(commands: Any) -> None:
     )
     _add_resuming(parser)
     add("--no-report", action="store_true", help="do not write report.html at the end")
+    add(
+        "--log-content",
+        action="store_true",
+        help="put answers and the provider's words into log.jsonl as well",
+    )
     add("--json", action="store_true", help="print the summary as one JSON object")
     add("-q", "--quiet", action="store_true", help="no progress, no summary table")
     add("-v", "--verbose", action="store_true", help="say more about what is going on")

@@ -129,6 +129,33 @@ def test_the_log_has_an_event_a_line_and_no_text_of_rows(
     assert "secret" not in text
 
 
+def test_refusals_are_told_in_bursts_and_the_limit_as_it_changes(
+    batchkit: Command, simulate: Simulate, here: Path
+) -> None:
+    write_rows(here / "q.jsonl", prompts(300))
+    running = simulate(limits={"glm-4-flash-250414": 10}, latency="0.02")
+    assert batchkit("run", "q.jsonl", "--endpoint", running.url, "--concurrency", "60").code == 0
+    log = [json.loads(line) for line in (here / "runs/q/log.jsonl").read_bytes().splitlines()]
+    summary = json.loads((here / "runs/q/summary.json").read_bytes())
+    bursts = [line for line in log if line["event"] == "refused_burst"]
+    assert summary["refused"] >= 10
+    assert sum(line["refusals"] for line in bursts) == summary["refused"]
+    assert len(bursts) <= 3
+    assert any(line["event"] == "limit_changed" for line in log)
+
+
+def test_answers_stand_in_the_log_only_when_asked_for(
+    batchkit: Command, simulate: Simulate, here: Path
+) -> None:
+    write_rows(here / "q.jsonl", prompts(3))
+    words = ("run", "q.jsonl", "--endpoint", simulate().url, "--log-content")
+    assert batchkit(*words).code == 0
+    log = [json.loads(line) for line in (here / "runs/q/log.jsonl").read_bytes().splitlines()]
+    logged = {line["row"]: line["content"] for line in log if line["event"] == "row_ok"}
+    answers = bk.read_results(here / "runs/q")["content"].to_pylist()
+    assert logged == dict(enumerate(answers))
+
+
 def test_the_python_api_runs_and_reads(simulate: Simulate, here: Path) -> None:
     path = write_rows(here / "q.jsonl", prompts(10))
     summary = bk.run(path, endpoint=simulate().url, out=here / "out")

@@ -118,6 +118,7 @@ def test_every_key_of_a_job_file_counts(write: Write) -> None:
         format=Format.ARROW,
         skip_invalid=False,
         drain_s=30.0,
+        log_content=False,
         update=False,
         retry_failed=None,
         reask_damaged=False,
