@@ -36,7 +36,7 @@ from batchkit.learned import LearnedLimits, key_fingerprint, state_folder
 from batchkit.log import EventLog
 from batchkit.opening import OpenRun
 from batchkit.parts import seal
-from batchkit.progress import Progress
+from batchkit.progress import View
 from batchkit.providers.aiohttp_transport import AiohttpTransport
 from batchkit.recorder import Recorder, WriteError, disk_trouble
 from batchkit.resume import Resumption
@@ -74,7 +74,7 @@ class Console(msgspec.Struct, frozen=True):
 
     say: Callable[[str], None]
     tell: Callable[[str], None] | None  # every event, for those who want to know more
-    progress: Callable[[int, int], Progress]  # (total rows, settled rows)
+    progress: Callable[[int, int], View]  # (total rows, settled rows)
     confirm: Callable[[str], bool] | None = None  # asks a person; None where there is nobody
 
 

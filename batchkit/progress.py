@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, Self, TextIO
+from typing import Any, Protocol, Self, TextIO
 
 import msgspec
 from tqdm import tqdm
@@ -91,6 +91,30 @@ def _short(amount: str) -> str:
     """Four decimals are enough for a glance; the summary has them all."""
     whole, _, decimals = amount.partition(".")
     return f"{whole}.{decimals[:4]}" if decimals else whole
+
+
+class View(Protocol):
+    """What looks at a run while it goes on."""
+
+    def show(self, now: float, tally: Tally, live: Live) -> None:
+        """Take the picture at `now` (monotonic seconds)."""
+
+    def finish(self, tally: Tally) -> None:
+        """The last look."""
+
+
+class Views(tuple[View, ...]):
+    """Several views as one."""
+
+    __slots__ = ()
+
+    def show(self, now: float, tally: Tally, live: Live) -> None:
+        for view in self:
+            view.show(now, tally, live)
+
+    def finish(self, tally: Tally) -> None:
+        for view in self:
+            view.finish(tally)
 
 
 class Progress:

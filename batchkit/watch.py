@@ -12,7 +12,7 @@ import msgspec
 from batchkit.binding import Binding, Bound, LaneLook, bound_of
 from batchkit.clock import SystemClock
 from batchkit.events import ModelLook, RunLog
-from batchkit.progress import Live, ModelLive, Pace, Progress
+from batchkit.progress import Live, ModelLive, Pace, View
 from batchkit.purse import Purse
 from batchkit.recorder import Recorder
 from batchkit.scheduler import Lane
@@ -29,7 +29,7 @@ class Watch:
         self,
         lanes: Sequence[Lane],
         recorder: Recorder,
-        progress: Progress,
+        progress: View,
         *,
         purse: Purse | None,
         steering: Steering,

@@ -71,7 +71,7 @@ LAYERS = [
     {"opening"},
     {"resume"},
     # edges
-    {"explain", "export", "report", "trial", "serving", "lanes", "watch"},
+    {"explain", "export", "report", "trial", "serving", "lanes", "metrics", "watch"},
     {"batch_output", "reading"},
     {"joined", "writers"},
     {"costs", "explain", "export", "scoring", "trial", "serving", "reins"},
@@ -94,6 +94,7 @@ OWNERS = {
     "fsspec": {"destination"},
     "bm25s": {"examples"},
     "jsonschema_rs": {"schema.output"},
+    "prometheus_client": {"metrics"},
     "numpy": {
         "scoring.comparison",
         "scoring.fields",

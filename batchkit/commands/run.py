@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from batchkit.commands.parsing import add_command, add_out, add_sending, add_spec, options_of
 from batchkit.commands.report import write_after_run
 from batchkit.commands.talk import ask, say
+from batchkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from batchkit.execution import Console
 
 
 def add_to(commands: Any) -> None:
@@ -30,6 +35,11 @@ def add_to(commands: Any) -> None:
         help="ask before sending, or in a script stop, if the estimate is above this",
     )
     _add_resuming(parser)
+    add(
+        "--metrics",
+        metavar="[HOST:]PORT",
+        help="serve Prometheus metrics while it runs, on loopback unless HOST is given",
+    )
     add("--no-report", action="store_true", help="do not write report.html at the end")
     add(
         "--log-content",
@@ -87,7 +97,8 @@ def main(namespace: argparse.Namespace) -> int:
     if namespace.dry_run:
         print(explain(RunFolder(spec.out), open_input(spec)))
         return 0
-    ending = run_in_foreground(spec, console)
+    with _watched(console, namespace.metrics) as watched:
+        ending = run_in_foreground(spec, watched)
     if namespace.json:
         with suppress(OSError):  # who read it is gone; the exit code still says how it ended
             print(msgspec.json.encode(ending.summary).decode(), flush=True)
@@ -98,3 +109,29 @@ def main(namespace: argparse.Namespace) -> int:
     if not namespace.no_report and not ending.was_interrupted:
         write_after_run(spec.out, quiet=quiet)
     return exit_code(ending)
+
+
+@contextmanager
+def _watched(console: Console, address: str | None) -> Iterator[Console]:
+    """`console`, with what `--metrics` asks for as a second view of the run."""
+    if address is None:
+        yield console
+        return
+    try:
+        from batchkit.metrics import serving_metrics
+    except ImportError as error:
+        raise UsageError(
+            "--metrics: prometheus-client is not installed; pip install 'batchkit[metrics]'"
+        ) from error
+    import msgspec
+
+    from batchkit.progress import Views
+
+    with serving_metrics(address) as (metrics, where):
+
+        def both(total: int, done: int) -> Views:
+            metrics.expect(total)
+            return Views((console.progress(total, done), metrics))
+
+        console.say(f"metrics at {where}")
+        yield msgspec.structs.replace(console, progress=both)
