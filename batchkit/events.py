@@ -15,7 +15,9 @@ from batchkit.journal import SealedPart
 from batchkit.log import EventLog
 from batchkit.records import Result
 
-_LIMIT_EVERY_S = 1.0  # a limit that grows slot by slot is told once a second
+_LIMIT_STEP = 0.1  # a limit that moved by this share is told, once a second at most
+_LIMIT_EVERY_S = 1.0
+_LIMIT_LATEST_S = 10.0  # and a smaller change after this
 _BURST_ENDS_S = 2.0  # without a refusal
 _BURST_MOST_S = 60.0  # a longer burst is told in pieces
 
@@ -86,7 +88,9 @@ class RunLog:
             self._tell_burst(name, watched)
 
     def _look_at_limit(self, now: float, model: ModelLook, watched: _Watched) -> None:
-        if model.limit != watched.limit and now - watched.limit_told_at >= _LIMIT_EVERY_S:
+        moved = abs(model.limit - watched.limit)
+        due_s = _LIMIT_EVERY_S if moved >= _LIMIT_STEP * watched.limit else _LIMIT_LATEST_S
+        if moved and now - watched.limit_told_at >= due_s:
             self._log.event(
                 "limit_changed", model=model.name, before=watched.limit, after=model.limit
             )

@@ -50,12 +50,21 @@ def test_a_quiet_run_says_nothing(kept: Kept) -> None:
     assert kept.lines == []
 
 
-def test_a_limit_that_moves_all_the_time_is_told_once_a_second(kept: Kept) -> None:
-    for n in range(21):
-        look(kept, n / 4, limit=50 - n)
-    steps = [(line["before"], line["after"]) for line in kept.lines]
-    assert steps == [(50, 46), (46, 42), (42, 38), (38, 34), (34, 30)]
+def changes(kept: Kept) -> list[tuple[int, int]]:
     assert {(line["event"], line["model"]) for line in kept.lines} == {("limit_changed", M)}
+    return [(line["before"], line["after"]) for line in kept.lines]
+
+
+def test_a_limit_that_moves_all_the_time_is_told_once_a_second(kept: Kept) -> None:
+    for n in range(17):
+        look(kept, n / 4, limit=160 - 8 * n)
+    assert changes(kept) == [(160, 128), (128, 96), (96, 64), (64, 32)]
+
+
+def test_a_limit_that_creeps_is_told_every_ten_seconds(kept: Kept) -> None:
+    for n in range(81):
+        look(kept, n / 4, limit=1000 + n)
+    assert changes(kept) == [(1000, 1040), (1040, 1080)]
 
 
 def test_a_burst_of_thousands_is_one_line(kept: Kept) -> None:
