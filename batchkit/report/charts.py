@@ -1,28 +1,32 @@
-"""What is drawn, as Vega-Lite specifications: values from the facts, colours by the page's names.
+"""What is drawn, as Vega-Lite specifications over values from the facts.
 
-Colours are CSS variables (`var(--…)`), so that one drawing serves light, dark and paper. Texts that
-come from outside (names of models) are values, never a part of a specification's words.
+Texts that come from outside (names of models) are values, never a part of a specification's words.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import msgspec
 
 from batchkit.accounting import PICO
 from batchkit.report.bins import Spread
+from batchkit.report.canvas import (
+    Spec,
+    cut_marks,
+    layered,
+    legend_for,
+    point_at,
+    step_area,
+    steps,
+    time_axis,
+)
 from batchkit.report.facts import Facts, together
 from batchkit.report.timeline import Timeline
 from batchkit.report.words import duration, number
 
-WIDTH, HEIGHT = 460, 170  # two of them stand beside each other on a desk, one on a phone
 BARS = 60
 _MARKS_APART = 40  # more than that would run into each other
 _SERIES = [f"var(--series-{n})" for n in range(1, 8)]
 _SHARES = ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))
-
-Spec = dict[str, Any]
 
 
 class Chart(msgspec.Struct, frozen=True):
@@ -71,7 +75,7 @@ def spending(facts: Facts) -> list[Chart]:
 
 
 def _throughput(line: Timeline, models: list[str]) -> Chart:
-    up = _steps(line, [(p.at_s, p.answered, p.model) for p in line.points])
+    up = steps(line, [(p.at_s, p.answered, p.model) for p in line.points])
     names = [*models]
     down = []
     for name in ("refused", "failed"):
@@ -80,7 +84,7 @@ def _throughput(line: Timeline, models: list[str]) -> Chart:
             below[p.at_s] = below.get(p.at_s, 0.0) - getattr(p, name)
         if any(below.values()):
             names.append(name)
-            down += _steps(line, [(at_s, y, name) for at_s, y in below.items()])
+            down += steps(line, [(at_s, y, name) for at_s, y in below.items()])
     colours = {"refused": "var(--bad)", "failed": "var(--warn)"}
     scale = {
         "domain": names,
@@ -88,10 +92,10 @@ def _throughput(line: Timeline, models: list[str]) -> Chart:
     }
     axis = {"labelExpr": "format(abs(datum.value), ',~r')", "tickCount": 5}
     y = {"field": "y", "type": "quantitative", "stack": "zero", "axis": axis, "title": "per second"}
-    color = {"field": "of", "scale": scale, "sort": names, "legend": _legend(len(names))}
-    encoding = {"x": _time(line), "y": y, "color": color}
+    color = {"field": "of", "scale": scale, "sort": names, "legend": legend_for(len(names))}
+    encoding = {"x": time_axis(line), "y": y, "color": color}
     layers = [
-        {"data": {"values": values}, "mark": _area(0.85), "encoding": encoding}
+        {"data": {"values": values}, "mark": step_area(0.85), "encoding": encoding}
         for values in (up, down)
         if values
     ]
@@ -101,28 +105,28 @@ def _throughput(line: Timeline, models: list[str]) -> Chart:
         "Answers per second" + (", and below zero what was refused or failed" if down else ""),
         f"{number(round(answers))} answers and {number(round(refused))} refusals "
         f"in {duration(line.working_s)}.",
-        _spec([*layers, *_cuts(line)]),
+        layered([*layers, *cut_marks(line)]),
     )
 
 
 def _in_flight(line: Timeline, model: str) -> Chart:
     points = [point for point in line.points if point.model == model]
-    flying = _steps(line, [(p.at_s, p.in_flight, "in flight") for p in points])
+    flying = steps(line, [(p.at_s, p.in_flight, "in flight") for p in points])
     known = [(p, p.limit) for p in points if p.limit is not None]
-    limit = _steps(line, [(p.at_s, most, "limit") for p, most in known])
+    limit = steps(line, [(p.at_s, most, "limit") for p, most in known])
     middle_s = line.width_s / 2
-    refused = [_value(line, p.at_s + middle_s, most, "refused") for p, most in known if p.refused]
+    refused = [point_at(line, p.at_s + middle_s, most, "refused") for p, most in known if p.refused]
     size = 36 if len(refused) < _MARKS_APART else 12
     names = ["in flight", "limit", *(["refused"] if refused else [])]
     scale = {
         "domain": names,
         "range": ["var(--series-1)", "var(--ink)", "var(--bad)"][: len(names)],
     }
-    color = {"field": "of", "scale": scale, "sort": names, "legend": _legend(len(names))}
+    color = {"field": "of", "scale": scale, "sort": names, "legend": legend_for(len(names))}
     y = {"field": "y", "type": "quantitative", "title": "requests", "axis": {"tickCount": 5}}
-    encoding = {"x": _time(line), "y": y, "color": color}
+    encoding = {"x": time_axis(line), "y": y, "color": color}
     marks = [
-        (flying, _area(0.45)),
+        (flying, step_area(0.45)),
         (limit, {"type": "line", "interpolate": "step-after", "strokeWidth": 1.5}),
         (refused, {"type": "point", "shape": "triangle-down", "filled": True, "size": size,
                    "opacity": 1, "yOffset": -7}),
@@ -139,7 +143,7 @@ def _in_flight(line: Timeline, model: str) -> Chart:
         f"On average {number(mean)} requests in flight; the limit was at most {number(most)}; "
         f"{number(len(refused))} of {number(len(points))} slices of {duration(line.width_s)} "
         "had refusals.",
-        _spec([*layers, *_cuts(line)[:1]]),
+        layered([*layers, *cut_marks(line, with_words=False)]),
     )
 
 
@@ -150,43 +154,43 @@ def _tokens(line: Timeline) -> Chart:
     for p in line.points:
         for field, name in kinds.items():
             sums[p.at_s, name] = sums.get((p.at_s, name), 0.0) + getattr(p, field)
-    values = _steps(line, [(at_s, y, name) for (at_s, name), y in sums.items()])
+    values = steps(line, [(at_s, y, name) for (at_s, name), y in sums.items()])
     if not any(point.cached for point in line.points):
         names.remove("prompt, cached")
         values = [value for value in values if value["of"] in names]
     scale = {"domain": names, "range": _SERIES[: len(names)]}
     encoding = {
-        "x": _time(line),
+        "x": time_axis(line),
         "y": {"field": "y", "type": "quantitative", "stack": "zero",
               "title": "tokens per second", "axis": {"format": "~s", "tickCount": 5}},
-        "color": {"field": "of", "scale": scale, "sort": names, "legend": _legend(len(names))},
+        "color": {"field": "of", "scale": scale, "sort": names, "legend": legend_for(len(names))},
     }  # fmt: skip
-    layer = {"data": {"values": values}, "mark": _area(0.85), "encoding": encoding}
+    layer = {"data": {"values": values}, "mark": step_area(0.85), "encoding": encoding}
     total = sum(p.prompt + p.cached + p.completion for p in line.points) * line.width_s
     return Chart(
         "Tokens per second",
         f"{number(round(total))} tokens in {duration(line.working_s)}.",
-        _spec([layer, *_cuts(line)]),
+        layered([layer, *cut_marks(line)]),
     )
 
 
 def _cost(line: Timeline, models: list[str], currency: str) -> Chart:
     points = [(p.at_s, p.cost / PICO, p.model) for p in line.points if p.model in models]
-    values = _steps(line, points)
+    values = steps(line, points)
     names = list(dict.fromkeys(value["of"] for value in values))
     scale = {"domain": names, "range": _SERIES[: len(names)]}
     encoding = {
-        "x": _time(line),
+        "x": time_axis(line),
         "y": {"field": "y", "type": "quantitative", "stack": "zero", "title": currency,
               "axis": {"tickCount": 5}},
-        "color": {"field": "of", "scale": scale, "sort": names, "legend": _legend(len(names))},
+        "color": {"field": "of", "scale": scale, "sort": names, "legend": legend_for(len(names))},
     }  # fmt: skip
-    layer = {"data": {"values": values}, "mark": _area(0.85), "encoding": encoding}
+    layer = {"data": {"values": values}, "mark": step_area(0.85), "encoding": encoding}
     last = {value["of"]: value["y"] for value in values}
     return Chart(
         f"Spent so far, {currency}",
         f"{sum(last.values()):.4g} {currency} at the end.",
-        _spec([layer, *_cuts(line)]),
+        layered([layer, *cut_marks(line)]),
     )
 
 
@@ -218,84 +222,5 @@ def _distribution(spread: Spread, title: str) -> Chart:
                             "scale": {"domain": [-0.5, 12], "reverse": True}}}},
     ]  # fmt: skip
     told = ", ".join(str(mark["words"]) for mark in marks)
-    spec = _spec(layers) | {"resolve": {"scale": {"y": "independent"}}}
+    spec = layered(layers) | {"resolve": {"scale": {"y": "independent"}}}
     return Chart(title, f"{number(spread.total)} values: {told}.", spec)
-
-
-def _spec(layers: list[Spec]) -> Spec:
-    ink, muted, grid = "var(--ink)", "var(--muted)", "var(--grid)"
-    axis = {
-        "labelColor": muted, "titleColor": muted, "gridColor": grid, "domainColor": grid,
-        "tickColor": grid, "titleFontWeight": "normal", "titleFontSize": 11, "labelFontSize": 11,
-        "titlePadding": 6,
-    }  # fmt: skip
-    legend = {"labelColor": ink, "labelFontSize": 11, "symbolType": "square", "symbolSize": 70,
-              "labelLimit": 200, "title": None, "orient": "top", "padding": 0, "offset": 6,
-              "columnPadding": 18, "symbolOpacity": 1, "symbolStrokeWidth": 0}  # fmt: skip
-    return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "width": WIDTH,
-        "height": HEIGHT,
-        "config": {
-            "background": "transparent",
-            "view": {"stroke": None},
-            "axis": axis,
-            "axisX": {"grid": False},
-            "legend": legend,
-        },
-        "layer": layers,
-    }
-
-
-def _steps(line: Timeline, points: list[tuple[float, float, str]]) -> list[Spec]:
-    """Values that hold until the next one, the last until the end."""
-    last = {of: y for _, y, of in points}
-    ends = [(line.working_s, y, of) for of, y in last.items()]
-    return [_value(line, at_s, y, of) for at_s, y, of in [*points, *ends]]
-
-
-def _value(line: Timeline, at_s: float, y: float | None, of: str) -> Spec:
-    unit, _ = _unit(line)
-    return {"x": at_s / unit, "y": y, "of": of}
-
-
-def _unit(line: Timeline) -> tuple[float, str]:
-    if line.working_s < 180:
-        return 1.0, "seconds"
-    return (60.0, "minutes") if line.working_s < 3 * 3600 else (3600.0, "hours")
-
-
-def _time(line: Timeline) -> Spec:
-    unit, word = _unit(line)
-    scale = {"domain": [0, line.working_s / unit], "nice": False}
-    axis = {"tickCount": 8, "title": word}
-    return {"field": "x", "type": "quantitative", "scale": scale, "axis": axis}
-
-
-def _area(opacity: float) -> Spec:
-    return {"type": "area", "interpolate": "step-after", "opacity": opacity, "aria": False}
-
-
-def _legend(series: int) -> Spec | None:
-    return {} if series > 1 else None
-
-
-def _cuts(line: Timeline) -> list[Spec]:
-    """A mark where nobody ran the run."""
-    unit, _ = _unit(line)
-    values = [
-        {"x": cut.at_s / unit, "words": f"stopped for {duration(cut.seconds)}"} for cut in line.cuts
-    ]
-    if not values:
-        return []
-    x = _time(line)
-    rule = {"type": "rule", "aria": False, "strokeDash": [2, 3], "color": "var(--muted)"}
-    text = {"type": "text", "aria": False, "align": "left", "dx": 4, "fontSize": 10,
-            "color": "var(--muted)"}  # fmt: skip
-    words: list[Spec] = [
-        {"data": {"values": values}, "mark": rule, "encoding": {"x": x}},
-    ]
-    if len(values) <= 3:
-        encoding = {"x": x, "y": {"value": 4}, "text": {"field": "words"}}
-        words.append({"data": {"values": values}, "mark": text, "encoding": encoding})
-    return words

@@ -1,8 +1,9 @@
 """The page: facts and drawings in one file that runs and loads nothing but its own few lines.
 
-Every text goes through Jinja2's autoescape and `words.plain`; none is ever put into script or
-style. The Content-Security-Policy allows this file's style and script by their hashes and nothing
-else: were a text to become markup after all, it could neither run nor fetch.
+Every text goes through Jinja2's autoescape and `words.plain`, save this package's own style and
+script and the drawings, which `plots` has checked; none is ever put into script or style. The
+Content-Security-Policy allows this file's style and script by their hashes and nothing else: were a
+text to become markup after all, it could neither run nor fetch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from batchkit.accounting import to_text
 from batchkit.report.charts import Chart
@@ -35,12 +35,9 @@ def page(facts: Facts, drawings: Mapping[str, Sequence[Drawing]]) -> str:
         facts=facts,
         summary=facts.summary,
         lines=as_lines(facts.summary),
-        drawings={
-            section: [(chart, Markup(svg)) for chart, svg in found]  # noqa: S704  # plots checked it
-            for section, found in drawings.items()
-        },
-        style=Markup(style),  # noqa: S704  # ours
-        script=Markup(script),  # noqa: S704  # ours
+        drawings=drawings,
+        style=style,
+        script=script,
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'",
         speeds=_speeds(facts),
@@ -107,7 +104,7 @@ def _template() -> jinja2.Template:
 def _shown(value: Any) -> Any:
     if value is None:
         return "–"
-    return value if isinstance(value, Markup | int | float) else plain(value)
+    return value if isinstance(value, int | float) or hasattr(value, "__html__") else plain(value)
 
 
 def _time(seconds: float) -> str:
