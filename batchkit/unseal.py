@@ -6,7 +6,7 @@ kept values are in storage form, and `output` is read from `content` again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -58,39 +58,34 @@ def read_part(layout: Layout, number: int, read_output: ReadOutput) -> Iterator[
 
 
 def batches_of(
-    path: Path, format_: Format, columns: Collection[str] | None = None
+    path: Path, format_: Format, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """A part's record batches; raises `DamagedError` if they cannot be read.
+    """A part's record batches, `columns` in their order, all if None.
 
-    `columns` are those wanted, in their order, of those there are; the others are not unpacked.
+    Raises `DamagedError` if they cannot be read.
     """
-    read = _parquet_batches if format_ is Format.PARQUET else _arrow_batches
     try:
-        yield from read(path, columns)
+        if format_ is Format.PARQUET:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(columns=None if columns is None else list(columns)):
+                    yield batch if columns is None else batch.select(list(columns))
+        else:
+            with pa.memory_map(str(path)) as source:
+                yield from _ipc_batches(source, columns)
     except (pa.ArrowException, OSError) as error:
         raise DamagedError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def _parquet_batches(path: Path, columns: Collection[str] | None) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path) as file:
-        wanted = _wanted(file.schema_arrow.names, columns)
-        for batch in file.iter_batches(columns=wanted):
-            yield batch.select(wanted)
-
-
-def _arrow_batches(path: Path, columns: Collection[str] | None) -> Iterator[pa.RecordBatch]:
-    with pa.memory_map(str(path)) as source:
+def _ipc_batches(source: Any, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    options = None
+    if columns is not None:
         with pa.ipc.open_file(source) as reader:
-            names = reader.schema.names
-        wanted = _wanted(names, columns)
-        options = pa.ipc.IpcReadOptions(included_fields=sorted(map(names.index, wanted)))
-        with pa.ipc.open_file(source, options=options) as reader:
-            for index in range(reader.num_record_batches):
-                yield reader.get_batch(index).select(wanted)
-
-
-def _wanted(names: list[str], columns: Collection[str] | None) -> list[str]:
-    return names if columns is None else [name for name in columns if name in names]
+            wanted = [reader.schema.get_field_index(name) for name in columns]
+        options = pa.ipc.IpcReadOptions(included_fields=sorted(wanted))
+    with pa.ipc.open_file(source, options=options) as reader:
+        for index in range(reader.num_record_batches):
+            batch = reader.get_batch(index)
+            yield batch if columns is None else batch.select(list(columns))
 
 
 def _results(layout: Layout, number: int, read_output: ReadOutput) -> Iterator[Result]:

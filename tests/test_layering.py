@@ -72,9 +72,9 @@ LAYERS = [
     # edges
     {"batch_output", "reading"},
     {"joined", "writers"},
-    {"costs", "explain", "export", "report", "scoring", "trial", "serving", "reins"},
+    {"costs", "explain", "export", "metrics", "report", "scoring", "trial", "serving", "reins"},
     {"lanes", "steering"},
-    {"metrics", "watch"},
+    {"watch"},
     {"execution"},
     {"api", "foreground"},
     {"planning"},
@@ -88,11 +88,10 @@ OWNERS = {
     "aiohttp": {"providers.aiohttp_transport", "simulator.server"},
     "ahocorasick_rs": {"glossary"},
     "aiolimiter": {"quota"},
-    "jinja2": {"template", "report.page"},  # prompts in a sandbox, not escaped; and HTML, escaped
     "fsspec": {"destination"},
     "bm25s": {"examples"},
+    "jinja2": {"template", "report.page"},  # prompts in a sandbox, not escaped; and HTML, escaped
     "jsonschema_rs": {"schema.output"},
-    "prometheus_client": {"metrics"},
     "numpy": {
         "scoring.comparison",
         "scoring.fields",
@@ -101,6 +100,7 @@ OWNERS = {
         "scoring.resampling",
         "scoring.translation",
     },
+    "prometheus_client": {"metrics"},
     "rich": {"terminal"},
     "sacrebleu": {"scoring.translation"},
     "shtab": {"commands.completion"},

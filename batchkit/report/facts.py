@@ -84,8 +84,8 @@ class Saving(msgspec.Struct, frozen=True):
     currency: str
 
 
-class Score(msgspec.Struct, frozen=True):
-    """One line of `score.json`."""
+class ScoreLine(msgspec.Struct, frozen=True):
+    """One line of what a score tells."""
 
     name: str
     value: str
@@ -109,7 +109,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     troubles: list[Trouble]
     slowest: list[SlowRow]
     savings: list[Saving]
-    scores: list[Score]
+    scores: list[ScoreLine]
     sample: list[SampleRow]
     sample_step: int  # every so manieth row is in the sample
 

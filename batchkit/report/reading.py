@@ -6,24 +6,18 @@ Also of a run that goes on: it is read as it was at one moment.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing
-from itertools import islice
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-import pyarrow as pa
 
 from batchkit.accounting import Rates, to_text
-from batchkit.errors import BatchkitError, UsageError
-from batchkit.folder import RunFolder
-from batchkit.inputs import layout_of
-from batchkit.journal import Journal
+from batchkit.errors import BatchkitError
 from batchkit.models import Model, ModelTable
-from batchkit.parts import Layout, attempts_batch, results_batch
-from batchkit.plan import Plan, decode_plan
-from batchkit.records import Attempt, Usage
+from batchkit.plan import ModelShare
+from batchkit.reading import RunReading, open_run
+from batchkit.records import Usage
 from batchkit.report.counting import (
     ATTEMPT_COLUMNS,
     RESULT_COLUMNS,
@@ -33,33 +27,22 @@ from batchkit.report.counting import (
 )
 from batchkit.report.facts import Facts, SampleRow, Saving
 from batchkit.report.sample import SAMPLE_COLUMNS, sample_of, step_of
-from batchkit.report.scores import read_scores
+from batchkit.report.scores import score_lines
 from batchkit.report.timeline import timeline
+from batchkit.scores import read_score
 from batchkit.status import summary_of
 from batchkit.summary import RunSummary
-from batchkit.unseal import batches_of
 
-_BATCH_ROWS = 1000
 _MODELS_MOST = 6  # told apart in a chart
-
-Record = TypeVar("Record")
 
 
 def read_facts(path: Path, version: str) -> Facts:
     """What there is to tell of the run in `path`; raises `UsageError` if there is none."""
-    folder = RunFolder(path)
-    if not folder.journal.is_file():
-        raise UsageError(f"{path}: no run here; expected a folder that batchkit run has made")
-    is_running = folder.is_held()
-    with closing(Journal.open(folder.journal, read_only=True)) as journal, journal.snapshot():
-        blob = journal.get("plan")
-        if blob is None:
-            raise UsageError(f"{path}: the run was not planned to its end; run it again")
-        plan = decode_plan(blob)
-        summary = summary_of(journal, plan, path, version)
-        reader = _Reader(journal, layout_of(folder, plan), plan)
-        reader.read()
-    starts = [start for start in folder.starts() if isinstance(start, dict)]
+    with open_run(path) as run:
+        is_running = run.folder.is_held()
+        summary = summary_of(run.journal, run.plan, path, version)
+        counted = _Counted(run)
+        starts = [start for start in run.folder.starts() if isinstance(start, dict)]
     return Facts(
         name=path.resolve().name,
         state="running" if is_running else "complete" if summary.complete else "stopped",
@@ -69,75 +52,54 @@ def read_facts(path: Path, version: str) -> Facts:
         endpoints=_distinct(url for start in starts for url in _urls(start)),
         starts=len(starts),
         timeline=timeline(
-            reader.attempts.slices,
+            counted.attempts.slices,
             [at for start in starts if isinstance(at := start.get("at"), int | float)],
-            _in_order(reader.attempts.latency, reader.models),
+            _in_order(counted.attempts.latency, counted.models),
         ),
-        models=tuple(reader.models),
-        latency=reader.attempts.latency,
-        settling=reader.results.settling,
-        tries=dict(sorted(reader.results.tries.items())),
-        troubles=reader.troubles.worst(),
-        slowest=reader.results.slowest,
+        models=tuple(counted.models),
+        latency=counted.attempts.latency,
+        settling=counted.results.settling,
+        tries=dict(sorted(counted.results.tries.items())),
+        troubles=counted.troubles.worst(),
+        slowest=counted.results.slowest,
         savings=_savings(summary, starts[-1].get("models") if starts else None),
-        scores=read_scores(path),
-        sample=reader.sample,
-        sample_step=reader.step,
+        scores=score_lines(read_score(path)),
+        sample=counted.sample,
+        sample_step=counted.step,
     )
 
 
-class _Reader:
+class _Counted:
     """One pass over everything that a run has written down."""
 
-    def __init__(self, journal: Journal, layout: Layout, plan: Plan) -> None:
-        by_rows = sorted(zip(plan.models, plan.shares, strict=True), key=lambda m: -m[1].rows)
+    def __init__(self, run: RunReading) -> None:
+        by_rows = sorted(zip(run.plan.models, run.plan.shares, strict=True), key=_least_rows_last)
         self.models = [name for name, _ in by_rows[:_MODELS_MOST]]
         self.troubles = Troubles()
         self.attempts = AttemptCounts(self.models, self.troubles)
         self.results = ResultCounts(self.models, self.troubles)
         self.sample: list[SampleRow] = []
-        self.step = step_of(plan.rows)
-        self._journal = journal
-        self._layout = layout
-        self._plan = plan
+        self.step = step_of(run.plan.rows)
+        self._read_results(run)
+        self._read_attempts(run)
 
-    def read(self) -> None:
-        part_rows = self._plan.part_rows
-        sealed = {part.part for part in self._journal.parts()}
-        for number in range(-(-self._plan.rows // part_rows)):
-            if number in sealed:
-                self._read_part(number)
-            else:
-                self._read_journal(number * part_rows, (number + 1) * part_rows)
+    def _read_results(self, run: RunReading) -> None:
+        kept = (column.name for column in run.layout.keep)
+        wanted = list(dict.fromkeys((*RESULT_COLUMNS, *SAMPLE_COLUMNS, *kept)))
+        for batch in run.results(wanted):
+            self.results.add(batch)
+            self.sample += sample_of(batch, self.step)
 
-    def _read_part(self, number: int) -> None:
-        layout = self._layout
-        wanted = {*RESULT_COLUMNS, *SAMPLE_COLUMNS, *(column.name for column in layout.keep)}
-        for batch in batches_of(layout.results_path(number), layout.format, wanted):
-            self._add_results(batch)
-        for batch in batches_of(layout.attempts_path(number), layout.format, set(ATTEMPT_COLUMNS)):
+    def _read_attempts(self, run: RunReading) -> None:
+        for part in run.parts:
+            for batch in run.sealed_attempts(part, ATTEMPT_COLUMNS):
+                self.attempts.add(batch)
+        for batch in run.open_attempts(ATTEMPT_COLUMNS):
             self.attempts.add(batch)
 
-    def _read_journal(self, first: int, last: int) -> None:
-        settled = self._journal.settled(first, last)
-        for group in _groups(settled):
-            self._add_results(results_batch(self._layout, group))
-            self._add_attempts([one.attempt for one in group if one.attempt is not None])
-        for attempts in _groups(self._journal.attempts(first, last)):
-            self._add_attempts(attempts)
 
-    def _add_results(self, batch: pa.RecordBatch) -> None:
-        self.results.add(batch)
-        self.sample += sample_of(batch, self.step)
-
-    def _add_attempts(self, attempts: list[Attempt]) -> None:
-        self.attempts.add(attempts_batch(self._layout, attempts))
-
-
-def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:
-    waiting = iter(records)
-    while group := list(islice(waiting, _BATCH_ROWS)):
-        yield group
+def _least_rows_last(model: tuple[str, ModelShare]) -> int:
+    return -model[1].rows
 
 
 def _in_order(found: Iterable[str], models: list[str]) -> list[str]:

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from batchkit.errors import ErrorKind
+from batchkit.folder import write_json
 from batchkit.journal import Settled
 from batchkit.report.writing import write_report
+from batchkit.scores import Measure
 from tests.report.conftest import Visit
 from tests.report.made import make_run
+from tests.report.test_reading import SCORE
 from tests.samples import NOON, new_attempt, new_result
 
 pytest.importorskip("vl_convert")
@@ -51,7 +55,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )  # fmt: skip
         settled.append(Settled(result, attempt))
     folder = make_run(tmp_path_factory.mktemp("hostile") / "<b>run", settled)
-    (folder / "score.json").write_text(f'{{"kind": "{HOSTILE[0]}", "measures": {{"<b>": 0.5}}}}')
+    score = structs.replace(SCORE, gold=dict.fromkeys(HOSTILE, "<b>"), measures=dict.fromkeys(
+        HOSTILE, Measure(0.5, 0.4, 0.6)))  # fmt: skip
+    write_json(folder / "score.json", score)
     return write_report(folder, "<i>0</i>")
 
 

@@ -11,13 +11,16 @@ import msgspec
 import pytest
 
 from batchkit.errors import Billing, ErrorKind, UsageError
+from batchkit.folder import write_json
+from batchkit.job import ScoreKind
 from batchkit.journal import Settled
 from batchkit.records import Attempt, Usage
 from batchkit.report.bins import Spread
 from batchkit.report.counting import EXAMPLES, SLOWEST, TROUBLES_MOST, Troubles
-from batchkit.report.facts import Example, Excerpt, Facts, Saving, Score, Trouble
+from batchkit.report.facts import Example, Excerpt, Facts, Saving, ScoreLine, Trouble
 from batchkit.report.reading import read_facts
 from batchkit.report.sample import SAMPLE_MOST
+from batchkit.scores import Measure, Score
 from tests.report.made import make_run
 from tests.samples import NOON, new_attempt, new_result
 
@@ -198,28 +201,35 @@ def test_a_run_json_that_says_nothing_is_done_without(text: str, tmp_path: Path)
     assert [one.saved for one in facts.savings] == [None, None, None]
 
 
-SCORE = """{"kind": "labels", "scored": 1200, "labels": [1], "measures": {
-  "accuracy": {"value": 0.8125, "low": 0.79, "high": 0.83},
-  "f1": {"value": null, "low": null, "high": null}, "plain": 0.5}}"""
-SCORES = [
-    Score("kind", "labels"),
-    Score("scored", "1,200"),
-    Score("accuracy", "0.8125 (0.79 to 0.83)"),
-    Score("plain", "0.5"),
-]
+SCORE = Score(
+    kind=ScoreKind.LABEL, gold={"content": "label"}, rows=5, missing=1, scored=3, failed=1,
+    without_gold=1,
+    measures={"accuracy": Measure(0.8125, 0.79, 0.83), "f1": Measure(None, None, None)},
+    draws=1000, seed=0, scored_at=0.0, version="0",
+)  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("text", "scores"),
-    [("", []), ("[1]", []), ('{"kind": {"a": 1}, "measures": [1]}', []), (SCORE, SCORES)],
-)
-def test_scores_are_read_as_far_as_they_are_understood(
-    text: str, scores: list[Score], tmp_path: Path
-) -> None:
+def test_a_score_is_told_with_its_intervals(tmp_path: Path) -> None:
+    settled, _ = some_rows(3)
+    folder = make_run(tmp_path / "run", settled)
+    assert read_facts(folder, "0").scores == []
+    write_json(folder / "score.json", SCORE)
+    assert read_facts(folder, "0").scores == [
+        ScoreLine("kind", "label"),
+        ScoreLine("compared", "content with label"),
+        ScoreLine("rows", "3 scored, 1 of them failed"),
+        ScoreLine("left out", "1 not settled, 1 without a gold value"),
+        ScoreLine("accuracy", "0.8125 (0.79 to 0.83)"),
+        ScoreLine("f1", "not defined"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"kind": {"a": 1}, "measures": [1]}'])
+def test_a_score_that_cannot_be_read_is_done_without(text: str, tmp_path: Path) -> None:
     settled, _ = some_rows(3)
     folder = make_run(tmp_path / "run", settled)
     (folder / "score.json").write_text(text)
-    assert read_facts(folder, "0").scores == scores
+    assert read_facts(folder, "0").scores == []
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
