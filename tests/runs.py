@@ -13,7 +13,7 @@ from batchkit.errors import ErrorKind
 from batchkit.folder import RunFolder, write_json
 from batchkit.inputs import layout_of
 from batchkit.journal import Journal, Settled
-from batchkit.parts import seal
+from batchkit.parts import Layout, seal
 from batchkit.plan import ModelShare, Plan, encode_plan
 from batchkit.records import Attempt
 from batchkit.sources.keep import KeepColumn, dump_columns
@@ -65,19 +65,18 @@ def make_run(
     if schema is not None:
         for one in rows:
             one.result.output = one.result.content if one.result.status == "ok" else None
-    layout = layout_of(folder, plan)
     with closing(Journal.create(folder.journal)) as journal:
         tally = encode_tally(Tally())
         journal.finish_plan(encode_plan(plan), tally)
         journal.commit(rows, attempts, tally)
-        for number in range(sealed):
-            first, last = number * part_rows, (number + 1) * part_rows
-            part = seal(
-                layout,
-                number,
-                list(journal.settled(first, last)),
-                list(journal.attempts(first, last)),
-            )
-            journal.record_part(part, first, last)
+        _seal(journal, layout_of(folder, plan), part_rows, sealed)
     write_json(folder.run_json, record)
     return path
+
+
+def _seal(journal: Journal, layout: Layout, part_rows: int, parts: int) -> None:
+    for number in range(parts):
+        first, last = number * part_rows, (number + 1) * part_rows
+        settled, attempts = journal.settled(first, last), journal.attempts(first, last)
+        part = seal(layout, number, list(settled), list(attempts))
+        journal.record_part(part, first, last)
