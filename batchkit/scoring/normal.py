@@ -13,14 +13,12 @@ from functools import lru_cache
 from typing import Any
 
 from batchkit.job import DateOrder
+from batchkit.normal import normal
 
 _CACHED = 1 << 16  # gold values and labels come again and again
 
 
-@lru_cache(_CACHED)
-def label_form(text: str) -> str:
-    """A label without differences of case, width (NFKC) and white space."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+label_form = lru_cache(_CACHED)(normal)  # also the form in which `[labels]` knows labels
 
 
 _BESIDE_PUNCTUATION = re.compile(r"\s*([^\w\s])\s*")

@@ -73,6 +73,22 @@ def test_another_score_is_asked_for_by_options(run: Path, batchkit: Command) -> 
     assert "tok:char" in json.loads(batchkit("score", run, *words).out)["signatures"]["bleu"]
 
 
+@pytest.mark.parametrize(("multiple", "kind"), [("false", "label"), ("true", "labels")])
+def test_the_labels_of_a_job_are_scored(
+    batchkit: Command, here: Path, multiple: str, kind: str
+) -> None:
+    topics = ["news", "sport", "art"]
+    rows = [{"id": n, "text": f"text {n}", "topic": topics[n % 3]} for n in range(30)]
+    write_rows(here / "docs.jsonl", rows)
+    section = f'[labels]\ncolumn = "topic"\nmultiple = {multiple}\n[score]\ngold = "topic"\n'
+    plain = JOB.partition("[output]")[0].replace(', "best"', "")
+    (here / "job.toml").write_text(plain + section, "utf-8")
+    assert batchkit("run", "job.toml", "--endpoint", "sim", "-o", "out", "-q").code == 0
+    found = json.loads(batchkit("score", "out", "--json").out)
+    assert (found["kind"], found["scored"], found["unmatched_answers"]) == (kind, 30, None)
+    assert {label["label"]: label["gold"] for label in found["labels"]} == dict.fromkeys(topics, 10)
+
+
 def test_two_runs_are_compared(run: Path, batchkit: Command) -> None:
     done = batchkit("score", run, "two")
     assert done.code == 0, done.err
