@@ -14,6 +14,7 @@ from batchkit.commands.talk import say
 from batchkit.errors import BatchkitError, InterruptedByError
 
 COMMANDS = (  # modules of `batchkit.commands`, in the order of `--help`
+    "init",
     "run",
     "plan",
     "check",

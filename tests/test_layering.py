@@ -73,6 +73,7 @@ LAYERS = [
     {"batch_output", "reading"},
     {"joined", "writers"},
     {"costs", "explain", "export", "metrics", "report", "scoring", "trial", "serving", "reins"},
+    {"starter"},
     {"lanes", "steering"},
     {"watch"},
     {"execution"},
