@@ -1,7 +1,7 @@
-"""A bounded buffer between one model's feeder and its workers, filled by the chunk.
+"""A bounded buffer between one model's feeder and its workers, filled by the batch.
 
 anyio's memory streams pass one object at a time at 5 µs each when the receiver must be woken; a
-chunk costs that once.
+batch costs that once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Feed(Generic[T]):
-    """Rows waiting for a worker; at most `low` plus one chunk of them."""
+    """Rows waiting for a worker; at most `low` plus one batch of them."""
 
     def __init__(self, low: int) -> None:
         assert low >= 1
@@ -38,11 +38,11 @@ class Feed(Generic[T]):
         """No rows to come; there may be some now."""
         return self._closed
 
-    async def put(self, chunk: list[T]) -> None:
-        """Add a chunk, and wait until another is wanted; a closed feed drops it."""
+    async def put(self, batch: list[T]) -> None:
+        """Add a batch, and wait until another is wanted; a closed feed drops it."""
         if self._closed:
             return
-        self._rows.extend(chunk)
+        self._rows.extend(batch)
         self._filled.set()
         while len(self._rows) >= self._low and not self._closed:
             self._drained = anyio.Event()
@@ -62,7 +62,7 @@ class Feed(Generic[T]):
         return row
 
     def close(self) -> None:
-        """No more chunks will come; rows already here are still handed out."""
+        """No more batches will come; rows already here are still handed out."""
         self._closed = True
         self._filled.set()
         self._drained.set()

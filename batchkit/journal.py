@@ -14,10 +14,10 @@ Rules of the file:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import xxhash
@@ -25,7 +25,7 @@ import xxhash
 from batchkit.errors import StoppedError, UsageError
 from batchkit.records import Attempt, Result
 
-FORMAT = 1  # of the file; a newer one is refused, an older one has a reader here
+FORMAT = 2  # of the file; another one is refused: 1 was never released
 _CHECKSUM = 8  # bytes
 _ROWS_MOST = 1 << 62
 _BUSY_S = 30.0  # another process may be reading; writers never wait for readers in WAL mode
@@ -34,8 +34,10 @@ _SCHEMA = """
 CREATE TABLE meta    (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE block   (block INTEGER PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE result  (row INTEGER PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE attempt (row INTEGER, attempt INTEGER, value BLOB NOT NULL,
-                      PRIMARY KEY (row, attempt)) WITHOUT ROWID;
+CREATE TABLE attempt (row INTEGER, chunk INTEGER, attempt INTEGER, value BLOB NOT NULL,
+                      PRIMARY KEY (row, chunk, attempt)) WITHOUT ROWID;
+CREATE TABLE chunk   (row INTEGER, chunk INTEGER, value BLOB NOT NULL,
+                      PRIMARY KEY (row, chunk)) WITHOUT ROWID;
 CREATE TABLE part    (part INTEGER PRIMARY KEY, value BLOB NOT NULL);
 """
 
@@ -61,7 +63,26 @@ class Settled(msgspec.Struct, frozen=True, array_like=True):
     attempt: Attempt | None
 
 
+class SettledChunk(msgspec.Struct, frozen=True, array_like=True):
+    """The result of one chunk of a row; `digest` is that of its request, by which it is known."""
+
+    digest: int
+    result: Result  # of the chunk's request; tokens, cost and attempts are those of one start
+    chunk: int
+
+
+class EndedChunk(msgspec.Struct, frozen=True):
+    """A settled chunk with the attempt that settled it, on its way into the journal."""
+
+    settled: SettledChunk
+    attempt: Attempt
+
+
+Record: TypeAlias = Settled | EndedChunk | Attempt
+"""What a worker hands over: a row or a chunk that has settled, or an attempt that settled none."""
+
 _settled = msgspec.msgpack.Decoder(Settled)
+_chunk = msgspec.msgpack.Decoder(SettledChunk)
 _attempt = msgspec.msgpack.Decoder(Attempt)
 _part = msgspec.msgpack.Decoder(SealedPart)
 
@@ -133,6 +154,11 @@ class Journal:
                 f"{self.path}: journal format {version} is newer than this batchkit reads "
                 f"({FORMAT}); use the version that wrote it"
             )
+        if version == 1:
+            raise UsageError(
+                f"{self.path}: journal format 1 is that of a batchkit before 0.1.0, which this one "
+                "does not read; begin another run with -o"
+            )
         if version < 1:
             raise DamagedError(f"{self.path}: not a journal of batchkit; the file was damaged")
 
@@ -197,14 +223,35 @@ class Journal:
 
     # -- rows --------------------------------------------------------------------------------------
 
-    def commit(self, settled: Iterable[Settled], attempts: Iterable[Attempt], tally: bytes) -> None:
-        """Make a group durable: results, attempts that settled nothing, and the tally with them."""
+    def commit(
+        self,
+        settled: Sequence[Settled],
+        attempts: Iterable[Attempt],
+        tally: bytes,
+        *,
+        chunks: Sequence[EndedChunk] = (),
+    ) -> None:
+        """Make a group durable: results, attempts that settled nothing, and the tally with them.
+
+        A settled chunk stays until its row is ok, so that a row that failed asks again for no more
+        than what it lacks.
+        """
         with self._transaction():
             self._db.executemany("INSERT INTO result VALUES (?, ?)", map(_settled_values, settled))
             self._db.executemany(
-                "INSERT INTO attempt VALUES (?, ?, ?)", map(_attempt_values, attempts)
+                "INSERT INTO attempt VALUES (?, ?, ?, ?)", map(_attempt_values, attempts)
             )
+            if chunks:
+                self._insert_chunks(chunks)
+            self._db.executemany("DELETE FROM chunk WHERE row = ?", _rows_joined(settled))
             self._put("tally", tally)
+
+    def _insert_chunks(self, chunks: Sequence[EndedChunk]) -> None:
+        self._db.executemany(
+            "INSERT INTO attempt VALUES (?, ?, ?, ?)", (_attempt_values(c.attempt) for c in chunks)
+        )
+        for one in chunks:
+            self.stage_chunk("chunk", one.settled)
 
     def put_all(self, values: Mapping[str, bytes]) -> None:
         """Keep several values of the run, together or not at all."""
@@ -230,7 +277,7 @@ class Journal:
     def damaged_rows(self) -> list[int]:
         """Rows that have a value which is not what was written."""
         damaged: set[int] = set()
-        for table, decoder in (("result", _settled), ("attempt", _attempt)):
+        for table, decoder in (("result", _settled), ("attempt", _attempt), ("chunk", _chunk)):
             for row, value in self._rows(f"SELECT row, value FROM {table}"):
                 try:
                     _decode(decoder, value, "", row)
@@ -246,15 +293,23 @@ class Journal:
 
     def attempts(self, first: int, last: int) -> Iterator[Attempt]:
         """Attempts that settled nothing, of rows in [first, last), in order."""
-        query = "SELECT row, value FROM attempt WHERE row >= ? AND row < ? ORDER BY row, attempt"
+        query = (
+            "SELECT row, value FROM attempt WHERE row >= ? AND row < ? ORDER BY row, chunk, attempt"
+        )
         for row, value in self._rows(query, first, last):
             yield _decode(_attempt, value, f"{self.path}: an attempt of row {row}", row)
+
+    def chunks(self, first: int, last: int) -> Iterator[SettledChunk]:
+        """Settled chunks of rows in [first, last) that are not ok, in order."""
+        query = "SELECT row, value FROM chunk WHERE row >= ? AND row < ? ORDER BY row, chunk"
+        for row, value in self._rows(query, first, last):
+            yield _decode(_chunk, value, f"{self.path}: a chunk of row {row}", row)
 
     def open_attempts(self) -> Iterator[Attempt]:
         """Attempts of rows that have not settled: what an interrupted run had begun."""
         query = (
             "SELECT a.row, a.value FROM attempt a LEFT JOIN result r ON r.row = a.row "
-            "WHERE r.row IS NULL ORDER BY a.row, a.attempt"
+            "WHERE r.row IS NULL ORDER BY a.row, a.chunk, a.attempt"
         )
         for row, value in self._rows(query):
             yield _decode(_attempt, value, f"{self.path}: an attempt of row {row}", row)
@@ -314,8 +369,18 @@ class Journal:
             self.stage_attempt("attempt", settled.attempt)
 
     def drop_attempts(self, row: int) -> None:
-        """Forget the attempts of a row that settled nothing."""
+        """Forget the attempts of a row that settled nothing, and its settled chunks."""
         self._db.execute("DELETE FROM attempt WHERE row = ?", (row,))
+        self._db.execute("DELETE FROM chunk WHERE row = ?", (row,))
+
+    def drop_failed_chunks(self) -> None:
+        """Forget the chunks that failed: those of a row that is asked again are asked, no other."""
+        failed = [
+            (one.result.row, one.chunk)
+            for one in self.chunks(0, _ROWS_MOST)
+            if one.result.status == "failed"
+        ]
+        self._db.executemany("DELETE FROM chunk WHERE row = ? AND chunk = ?", failed)
 
     def drop_row(self, row: int) -> None:
         """Forget a result with the attempt that settled it."""
@@ -325,7 +390,15 @@ class Journal:
         self._db.execute(f"INSERT INTO {table} VALUES (?, ?)", _settled_values(settled))
 
     def stage_attempt(self, table: str, attempt: Attempt) -> None:
-        self._db.execute(f"INSERT INTO {table} VALUES (?, ?, ?)", _attempt_values(attempt))
+        self._db.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?)", _attempt_values(attempt))
+
+    def stage_chunk(self, table: str, settled: SettledChunk) -> None:
+        """Keep a settled chunk, in the place of one that asked something else."""
+        row = settled.result.row
+        value = seal_value(_encode(settled), row)
+        self._db.execute(
+            f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", (row, settled.chunk, value)
+        )
 
     def replace_blocks(self, blocks: Iterable[tuple[int, bytes]]) -> None:
         self._db.execute("DELETE FROM block")
@@ -374,8 +447,16 @@ def _settled_values(settled: Settled) -> tuple[int, bytes]:
     return row, seal_value(_encode(settled), row)
 
 
-def _attempt_values(attempt: Attempt) -> tuple[int, int, bytes]:
-    return attempt.row, attempt.attempt, seal_value(_encode(attempt), attempt.row)
+def _attempt_values(attempt: Attempt) -> tuple[int, int, int, bytes]:
+    value = seal_value(_encode(attempt), attempt.row)
+    return attempt.row, attempt.chunk or 0, attempt.attempt, value
+
+
+def _rows_joined(settled: Iterable[Settled]) -> Iterator[tuple[int]]:
+    """Rows that are ok by the answers of their chunks: no attempt of their own settled them."""
+    for one in settled:
+        if one.attempt is None and one.result.status == "ok":
+            yield (one.result.row,)
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[Any], value: Any, place: str, key: int) -> Any:

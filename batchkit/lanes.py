@@ -24,7 +24,7 @@ from batchkit.opening import OpenRun
 from batchkit.pool import Fed, Pool
 from batchkit.providers.provider import Provider
 from batchkit.providers.transport import Transport
-from batchkit.purse import Purse, attempt_bound
+from batchkit.purse import Purse, largest_bound
 from batchkit.quota import Quota
 from batchkit.recorder import Recorder
 from batchkit.reins import Reins
@@ -35,7 +35,7 @@ from batchkit.shares import Account
 from batchkit.spec import Spec
 from batchkit.stopping import Stopper
 
-_CHUNK_LEAST, _CHUNK_MOST = 16, 1024  # rows that a feeder reads at once
+_BATCH_LEAST, _BATCH_MOST = 16, 1024  # requests that a feeder reads at once
 
 
 def slots_that_fit(spec: Spec, models: Iterable[str], say: Callable[[str], None]) -> dict[str, int]:
@@ -97,8 +97,8 @@ def build_lane(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> Lan
     """The lane of the model `name`, with `slots` requests in flight at most."""
     spec, opened = shared.given.spec, shared.opened
     model = spec.table[name]
-    chunk = min(_CHUNK_MOST, max(_CHUNK_LEAST, slots // 2))  # answers come in bursts
-    feed: Feed[Fed] = Feed(chunk)
+    batch = min(_BATCH_MOST, max(_BATCH_LEAST, slots // 2))  # answers come in bursts
+    feed: Feed[Fed] = Feed(batch)
     stopper = shared.stopper.child()
     recipe = shared.given.recipe
     pool = Pool(
@@ -131,10 +131,10 @@ def build_lane(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> Lan
         clock=shared.clock,
         rng=shared.rng,
     )
-    return Lane(pool, feed, _feeder(name, chunk, shared), stopper, _workers(name, slots, opened))
+    return Lane(pool, feed, _feeder(name, batch, shared), stopper, _workers(name, slots, opened))
 
 
-def _feeder(name: str, chunk: int, shared: Shared) -> Feeder:
+def _feeder(name: str, batch: int, shared: Shared) -> Feeder:
     opened = shared.opened
     model = shared.given.spec.table[name]
     rates = Rates.of(model.price)
@@ -148,8 +148,8 @@ def _feeder(name: str, chunk: int, shared: Shared) -> Feeder:
         digest=digest,
         settled=opened.settled,
         prior=opened.prior,
-        chunk_rows=chunk,
-        bound=lambda request: attempt_bound(request, model, rates),
+        batch_requests=batch,
+        bound=lambda asked: largest_bound(asked, model, rates),
         only=shared.only,
     )
 
@@ -180,4 +180,4 @@ def _quota(model: Model) -> Quota | None:
 
 
 def _workers(name: str, slots: int, opened: OpenRun) -> int:
-    return min(slots, opened.plan.share(name).rows)
+    return min(slots, opened.plan.share(name).requests)

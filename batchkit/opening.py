@@ -20,9 +20,8 @@ from batchkit.folder import RunFolder
 from batchkit.inputs import Input
 from batchkit.journal import DamagedError, Journal, Settled
 from batchkit.plan import BlockStore, Fault, Plan, decode_plan, encode_plan
-from batchkit.pool import Prior
 from batchkit.prepare import scan
-from batchkit.records import Result, Usage
+from batchkit.records import Prior, Result, Usage
 from batchkit.rows import SettledRows
 from batchkit.session import InFlightAtKill, decode_session, in_flight_at_kill
 from batchkit.spec import Spec
@@ -209,7 +208,9 @@ def _prior(journal: Journal) -> dict[int, Prior]:
     prior: dict[int, Prior] = {}
     for attempt in journal.open_attempts():
         found = prior.setdefault(attempt.row, Prior(first_at=attempt.started_at))
-        found.attempts = max(found.attempts, attempt.attempt)
+        found.attempts += 1
+        if attempt.chunk is not None:
+            found.chunks[attempt.chunk] = max(found.chunks.get(attempt.chunk, 0), attempt.attempt)
         found.usage += attempt.usage
         found.cost += attempt.cost
     return prior

@@ -49,6 +49,7 @@ class Layout(msgspec.Struct, frozen=True):
     output: Column | None
     keep: tuple[Column, ...]
     metadata: dict[bytes | str, bytes | str]
+    votes: bool = False  # rows are voted on
 
     def results_path(self, part: int) -> Path:
         return self.folder / "results" / f"part-{part:05}.{self.format}"
@@ -68,6 +69,7 @@ def results_schema(layout: Layout) -> pa.Schema:
         ("finish_reason", pa.string()),
         ("tool_calls", pa.large_string()),
         *([(layout.output.name, layout.output.type)] if layout.output else []),
+        *([("agreement", pa.float64())] if layout.votes else []),
         ("prompt_tokens", pa.int64()),
         ("cached_tokens", pa.int64()),
         ("completion_tokens", pa.int64()),
@@ -112,6 +114,7 @@ def attempts_schema(layout: Layout) -> pa.Schema:
         ("cost", _MONEY),
         ("billing", pa.string()),
         ("cost_bound", _MONEY),
+        ("chunk", pa.int32()),
     ]
     return pa.schema(fields, metadata=layout.metadata)
 
@@ -119,7 +122,7 @@ def attempts_schema(layout: Layout) -> pa.Schema:
 def reserved_columns() -> frozenset[str]:
     """Names that a kept column cannot have."""
     bare = Layout(Path(), Format.ARROW, None, (), {})
-    return frozenset((*results_schema(bare).names, "output"))
+    return frozenset((*results_schema(bare).names, "output", "agreement"))
 
 
 def seal(

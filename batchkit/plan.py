@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from batchkit.document import Document, requests_of
 from batchkit.errors import UsageError
 from batchkit.records import Request
 
@@ -32,7 +33,11 @@ class Entry(NamedTuple):
     offset: int  # bytes into the uncompressed input; 0 in columnar files
     prompt_tokens: int  # estimated
     model: int  # index into `Plan.models`
-    invalid: int  # 1: the row cannot be sent
+    requests: int  # 0: the row cannot be sent; more than one: its chunks
+
+    @property
+    def invalid(self) -> bool:
+        return not self.requests
 
 
 class ModelShare(msgspec.Struct):
@@ -40,6 +45,7 @@ class ModelShare(msgspec.Struct):
 
     rows: int = 0
     prompt_tokens: int = 0
+    requests: int = 0
 
 
 class Plan(msgspec.Struct):
@@ -78,7 +84,7 @@ class Planned(NamedTuple):
 
     row: int
     offset: int
-    request: Request | None
+    request: Request | Document | None
     fault: Fault | None
 
 
@@ -157,7 +163,9 @@ def offset_of(store: BlockStore, row: int) -> int:
 class PlanWriter:
     """Packs entries into blocks and counts what each model has to do."""
 
-    def __init__(self, store: BlockStore, *, digests: Callable[[Request], tuple[int, int]]) -> None:
+    def __init__(
+        self, store: BlockStore, *, digests: Callable[[Request | Document], tuple[int, int]]
+    ) -> None:
         self._store = store
         self._digests = digests
         self._block = bytearray()
@@ -173,14 +181,16 @@ class PlanWriter:
         request = planned.request
         if request is None:
             self.invalid += 1
-            entry = Entry(0, 0, planned.offset, 0, 0, 1)
+            entry = Entry(0, 0, planned.offset, 0, 0, 0)
         else:
             model = self._model(request.model)
             share = self.shares[model]
             share.rows += 1
-            share.prompt_tokens += request.prompt_tokens
+            tokens, requests = request.prompt_tokens, requests_of(request)
+            share.prompt_tokens += tokens
+            share.requests += requests
             id_digest, digest = self._digests(request)
-            entry = Entry(id_digest, digest, planned.offset, request.prompt_tokens, model, 0)
+            entry = Entry(id_digest, digest, planned.offset, tokens, model, requests)
         self._block += _ENTRY.pack(*entry)
         self.rows += 1
         if self.rows % BLOCK_ROWS == 0:
@@ -196,11 +206,12 @@ class PlanWriter:
         number, index = divmod(row, BLOCK_ROWS)
         block = bytearray(self._store.block(number))
         entry = Entry._make(_ENTRY.unpack_from(block, index * _ENTRY.size))
-        _ENTRY.pack_into(block, index * _ENTRY.size, *entry._replace(invalid=1))
+        _ENTRY.pack_into(block, index * _ENTRY.size, *entry._replace(requests=0))
         self._store.write_blocks([(number, bytes(block))])
         share = self.shares[entry.model]
         share.rows -= 1
         share.prompt_tokens -= entry.prompt_tokens
+        share.requests -= entry.requests
         self.invalid += 1
 
     def _flush(self) -> None:

@@ -19,15 +19,16 @@ import tenacity
 
 from batchkit import errors
 from batchkit.accounting import Rates
+from batchkit.assembly import Assembly
 from batchkit.breaker import Breaker
 from batchkit.errors import Again, Billing, ErrorKind, Signal, Stops
 from batchkit.feed import Feed
-from batchkit.journal import Settled
+from batchkit.journal import EndedChunk, Record, Settled
 from batchkit.limits import DrainingError, Gate
 from batchkit.models import Model
 from batchkit.purse import OverBudgetError, Purse, attempt_bound
 from batchkit.quota import Quota
-from batchkit.records import Attempt, Completion, Failure, Outcome, Request, Result, Usage
+from batchkit.records import Attempt, Completion, Failure, Outcome, Prior, Request, Result, Usage
 from batchkit.retry import RetryPolicy, Tries, is_worth_repeating, new_retrying
 from batchkit.stop_words import hopeless, over_budget, stop_message
 from batchkit.stopping import Cause, Stopper, StopReason
@@ -35,20 +36,12 @@ from batchkit.stopping import Cause, Stopper, StopReason
 NOBODY_ANSWERED_S = 900.0  # patience with a model that refuses everybody
 
 
-class Prior(msgspec.Struct):
-    """What earlier runs spent on a request that has not settled."""
-
-    attempts: int = 0
-    usage: Usage = Usage()
-    cost: int = 0  # PICO
-    first_at: float | None = None  # seconds since the epoch
-
-
 class Fed(msgspec.Struct):
     """A request on its way to a worker."""
 
     request: Request
     prior: Prior | None = None
+    assembly: Assembly | None = None  # of the document of which it is a chunk
 
 
 class Exchange(Protocol):
@@ -61,7 +54,7 @@ class Exchange(Protocol):
 class Sink(Protocol):
     """Where ended attempts and settled requests go (the recorder)."""
 
-    def put(self, record: Settled | Attempt) -> None: ...
+    def put(self, record: Record) -> None: ...
     async def wait_room(self) -> None: ...
 
 
@@ -81,10 +74,21 @@ class Answered(msgspec.Struct, frozen=True):
 class Life:
     """One request from dispatch to settling."""
 
-    __slots__ = ("attempts", "body", "cost", "last", "request", "started_at", "tries", "usage")
+    __slots__ = (
+        "assembly",
+        "attempts",
+        "body",
+        "cost",
+        "last",
+        "request",
+        "started_at",
+        "tries",
+        "usage",
+    )
 
     def __init__(self, fed: Fed, tries: Tries, body: bytes, wall: float) -> None:
         prior = fed.prior or Prior()
+        self.assembly = fed.assembly
         self.request = fed.request
         self.tries = tries
         self.body = body
@@ -202,6 +206,23 @@ class Pool:
                 return
 
     async def _settle(self, fed: Fed) -> None:
+        assembly = fed.assembly
+        if assembly is None:
+            await self._ask(fed)
+            return
+        if assembly.lacks(fed.request):
+            await self._ask(fed)
+        if assembly.is_complete:  # only for the worker that brings the last answer
+            await self._join(assembly)
+
+    async def _join(self, assembly: Assembly) -> None:
+        following = assembly.following()
+        if following is not None:
+            await self._ask(Fed(following, assembly.prior(following), assembly))
+        if assembly.is_complete:
+            self._recorder.put(Settled(assembly.result(self._clock.wall()), None))
+
+    async def _ask(self, fed: Fed) -> None:
         tries = Tries(self._policy, self._rng)
         body = self._provider.prepare(fed.request, self.model)
         life = Life(fed, tries, body, self._clock.wall())
@@ -274,6 +295,7 @@ class Pool:
             latency_s=0.0,
             in_flight=self.gate.in_flight,
             limit=self.gate.limit.slots,
+            chunk=life.request.chunk,
         )
         signal = Signal.NEUTRAL
         try:
@@ -345,7 +367,7 @@ class Pool:
         if stops is Stops.UNIFORM:
             stops = Stops.ROW if self.answered else Stops.MODEL
         if stops is Stops.ROW:
-            self._put(Settled(self._failed(life, failure), life.last))
+            self._put(life, self._failed(life, failure))
             return
         assert life.last is not None
         self._recorder.put(life.last)
@@ -370,11 +392,17 @@ class Pool:
             life.last.error_kind = result.error_kind
         result.output = answered.output
         result.tool_calls = completion.tool_calls
-        self._put(Settled(result, life.last))
+        self._put(life, result)
 
-    def _put(self, settled: Settled) -> None:
-        self._recorder.put(settled)
-        kind = self._breaker.settle(settled.result.error_kind)
+    def _put(self, life: Life, result: Result) -> None:
+        if life.assembly is None:
+            self._recorder.put(Settled(result, life.last))
+        else:
+            assert life.last is not None
+            assert life.request.chunk is not None
+            settled = life.assembly.settle(life.request.chunk, result, self._clock.wall())
+            self._recorder.put(EndedChunk(settled, life.last))
+        kind = self._breaker.settle(result.error_kind)
         if kind is not None and not self._stopper.is_stopping:
             self._stopper.stop(StopReason(Cause.FAILURES, hopeless(self.model.name, kind)))
             self._end()

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from batchkit.document import Document
 from batchkit.errors import RowError
 from batchkit.plan import (
     SHOWN_FAULTS,
@@ -35,11 +36,11 @@ class Keeping(msgspec.Struct, frozen=True):
 
 
 class Builder(Protocol):
-    """Turns a row into the request that will be sent."""
+    """Turns a row into the request that will be sent, or into several."""
 
     rows_before: int  # how many rows before each it looks at
 
-    def build(self, raw: Raw) -> Request:
+    def build(self, raw: Raw) -> Request | Document:
         """Raises `RowError`."""
 
     def identify(self, raw: Raw) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import anyio
 
 from batchkit.accounting import Rates
+from batchkit.document import Document
 from batchkit.models import Model
 from batchkit.records import Request
 from batchkit.tokens import OVERHEAD, at_most, texts
@@ -57,6 +58,16 @@ class Purse:
         self.spent += spent
         assert self.reserved >= 0
         self._changed.set()
+
+
+def largest_bound(asked: Request | Document, model: Model, rates: Rates) -> int:
+    """The most that one attempt of a row can cost, in PICO, whatever of it is asked."""
+    if isinstance(asked, Request):
+        return attempt_bound(asked, model, rates)
+    chunks = max(attempt_bound(chunk, model, rates) for chunk in asked.chunks)
+    if asked.last_tokens is None:
+        return chunks
+    return max(chunks, rates.bound(model.context, model.max_output or model.context))
 
 
 def attempt_bound(request: Request, model: Model, rates: Rates) -> int:

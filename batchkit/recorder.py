@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 import anyio
 import anyio.to_thread
 
-from batchkit.journal import DamagedError, Journal, SealedPart, Settled
+from batchkit.journal import DamagedError, EndedChunk, Journal, Record, SealedPart, Settled
 from batchkit.records import Attempt, Result
 from batchkit.rows import SettledRows
 from batchkit.stopping import Cause, Stopper, StopReason
@@ -58,7 +58,7 @@ class Recorder:
         self._currency = currency
         self._stopper = stopper
         self._backlog = backlog
-        self._queue: deque[Settled | Attempt] = deque()
+        self._queue: deque[Record] = deque()
         self._to_seal: deque[int] = deque()
         self._wake = anyio.Event()
         self._room = anyio.Event()
@@ -75,8 +75,8 @@ class Recorder:
 
     # -- for workers -------------------------------------------------------------------------------
 
-    def put(self, record: Settled | Attempt) -> None:
-        """Hand over a result or an attempt; never waits."""
+    def put(self, record: Record) -> None:
+        """Hand over a result, a settled chunk or an attempt; never waits."""
         self._unwritten += 1
         self._queue.append(record)
         self._wake.set()
@@ -147,13 +147,16 @@ class Recorder:
             self._unwritten -= len(group)
             self._room.set()
 
-    async def _commit(self, group: list[Settled | Attempt]) -> bool:
+    async def _commit(self, group: list[Record]) -> bool:
         settled = [record for record in group if isinstance(record, Settled)]
         attempts = [record for record in group if isinstance(record, Attempt)]
-        self._count(settled, attempts)
+        chunks = [record for record in group if isinstance(record, EndedChunk)]
+        self._count(settled, [*attempts, *(chunk.attempt for chunk in chunks)])
         self.before_commit(self._draft)
         blob = encode_tally(self._draft)
-        while not await self._write(lambda: self._journal.commit(settled, attempts, blob)):
+        while not await self._write(
+            lambda: self._journal.commit(settled, attempts, blob, chunks=chunks)
+        ):
             if self.give_up:
                 return False
         self.tally = decode_tally(blob)

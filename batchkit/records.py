@@ -17,7 +17,7 @@ Status: TypeAlias = Literal["ok", "failed"]
 
 
 class Request(msgspec.Struct, gc=False):
-    """One chat completion to ask for: a validated row of the input."""
+    """One chat completion to ask for: a validated row of the input, or a chunk of one."""
 
     row: int  # 0-based position in the input
     custom_id: str
@@ -28,6 +28,7 @@ class Request(msgspec.Struct, gc=False):
     metadata: str | None = None  # JSON text
     keep: list[Any] | None = None  # values of the kept columns in storage form, see `sources.Keep`
     source: str | None = None  # the text to translate, which the answer is held against
+    chunk: int | None = None  # 1-based; None: the row is one request
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -83,12 +84,22 @@ class Failure(msgspec.Struct, gc=False):
 Outcome: TypeAlias = Completion | Failure
 
 
+class Prior(msgspec.Struct):
+    """What earlier starts spent on a row, or a chunk, that has not settled."""
+
+    attempts: int = 0
+    usage: Usage = Usage()
+    cost: int = 0  # PICO
+    first_at: float | None = None  # seconds since the epoch
+    chunks: dict[int, int] = {}  # attempts of each chunk that was begun
+
+
 class Attempt(msgspec.Struct, gc=False, array_like=True):
     """One HTTP exchange, as it is journaled; a row of `attempts/`."""
 
     row: int
     custom_id: str
-    attempt: int  # 1-based
+    attempt: int  # 1-based, of the request: of the row or of its chunk
     model: str
     started_at: float
     latency_s: float
@@ -103,10 +114,11 @@ class Attempt(msgspec.Struct, gc=False, array_like=True):
     cost: int = 0  # PICO
     billing: Billing = Billing.FREE
     bound: int = 0  # PICO; the most it may have cost, when billing is unknown
+    chunk: int | None = None  # of the row's chunks, 1-based; None: the row is one request
 
 
 class Result(msgspec.Struct, gc=False, array_like=True):
-    """A settled request, as it is journaled; a row of `results/`."""
+    """A settled row, as it is journaled; a row of `results/`. Also a settled chunk of one."""
 
     row: int
     custom_id: str
@@ -131,3 +143,4 @@ class Result(msgspec.Struct, gc=False, array_like=True):
     response_model: str | None = None
     metadata: str | None = None
     keep: list[Any] | None = None
+    agreement: float | None = None  # share of the votes that the answer got; None: no vote was held

@@ -154,7 +154,7 @@ class Resumption:
             seen = tally.models.get(one.model, ModelTally())
             mean = seen.usage.completion // seen.answered if seen.answered else longest
             for costs, tokens in ((about, mean), (most, longest)):
-                cost = rates.bound(one.prompt_tokens, tokens * one.rows)
+                cost = rates.bound(one.prompt_tokens, tokens * one.requests)
                 costs[rates.currency] = costs.get(rates.currency, 0) + cost
         if not any(most.values()):
             return ""
@@ -229,6 +229,7 @@ class Resumption:
                     self._unsettle(journal, again, tally)
         again = [one for one in journal.settled(0, _ALL) if _is_failed(one, kinds)]
         with journal.revising():
+            journal.drop_failed_chunks()
             self._unsettle(journal, again, tally)
         self._say(f"{count + len(again):,} failed rows will be asked again")
 

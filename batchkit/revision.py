@@ -28,10 +28,13 @@ _TABLES = """
 CREATE TEMP TABLE staged (block INTEGER PRIMARY KEY, value BLOB NOT NULL);
 CREATE TEMP TABLE was (row INTEGER PRIMARY KEY, id INTEGER, digest INTEGER NOT NULL);
 CREATE TEMP TABLE now (row INTEGER PRIMARY KEY, id INTEGER, digest INTEGER NOT NULL,
-                       model INTEGER NOT NULL, tokens INTEGER NOT NULL);
+                       model INTEGER NOT NULL, tokens INTEGER NOT NULL,
+                       requests INTEGER NOT NULL);
 CREATE TEMP TABLE moved_result (row INTEGER PRIMARY KEY, value BLOB NOT NULL);
-CREATE TEMP TABLE moved_attempt (row INTEGER, attempt INTEGER, value BLOB NOT NULL,
-                                 PRIMARY KEY (row, attempt));
+CREATE TEMP TABLE moved_attempt (row INTEGER, chunk INTEGER, attempt INTEGER, value BLOB NOT NULL,
+                                 PRIMARY KEY (row, chunk, attempt));
+CREATE TEMP TABLE moved_chunk (row INTEGER, chunk INTEGER, value BLOB NOT NULL,
+                               PRIMARY KEY (row, chunk));
 """
 
 
@@ -65,6 +68,7 @@ class ToAsk(msgspec.Struct, frozen=True):
     model: str
     rows: int
     prompt_tokens: int
+    requests: int
 
 
 class Revision:
@@ -77,7 +81,7 @@ class Revision:
         self._db.executescript(_TABLES)
 
     def close(self) -> None:
-        for table in ("staged", "was", "now", "moved_result", "moved_attempt"):
+        for table in ("staged", "was", "now", "moved_result", "moved_attempt", "moved_chunk"):
             self._db.execute(f"DROP TABLE temp.{table}")
 
     # -- the new plan's blocks, staged -------------------------------------------------------------
@@ -104,8 +108,8 @@ class Revision:
                 if before is not None:
                     self._db.execute("INSERT INTO temp.was VALUES (?, ?, ?)", _known(row, before))
                 if after is not None:
-                    values = (*_known(row, after), after.model, after.prompt_tokens)
-                    self._db.execute("INSERT INTO temp.now VALUES (?, ?, ?, ?, ?)", values)
+                    values = (*_known(row, after), after.model, after.prompt_tokens, after.requests)
+                    self._db.execute("INSERT INTO temp.now VALUES (?, ?, ?, ?, ?, ?)", values)
             self._db.execute("CREATE INDEX temp.now_id ON now (id)")
         matched, moved = self._db.execute(
             "SELECT count(*), coalesce(sum(now.digest = was.digest), 0) "
@@ -126,12 +130,12 @@ class Revision:
     def to_ask(self, now: Plan) -> list[ToAsk]:
         """Rows that are new or ask something else, per model."""
         found = self._db.execute(
-            "SELECT now.model, count(*), sum(now.tokens) "
+            "SELECT now.model, count(*), sum(now.tokens), sum(now.requests) "
             "FROM temp.now LEFT JOIN temp.was USING (id) "
             "WHERE now.id IS NOT NULL AND (was.id IS NULL OR was.digest != now.digest) "
             "GROUP BY now.model"
         )
-        return [ToAsk(now.models[model], rows, tokens) for model, rows, tokens in found]
+        return [ToAsk(now.models[model], *counts) for model, *counts in found]
 
     # -- applying ----------------------------------------------------------------------------------
 
@@ -158,8 +162,10 @@ class Revision:
                 self._settle_invalid(settled, tally)
             self._db.execute("DELETE FROM result WHERE row IN (SELECT row FROM temp.was)")
             self._db.execute("DELETE FROM attempt WHERE row IN (SELECT row FROM temp.was)")
+            self._db.execute("DELETE FROM chunk WHERE row IN (SELECT row FROM temp.was)")
             self._db.execute("INSERT INTO result SELECT * FROM temp.moved_result")
             self._db.execute("INSERT INTO attempt SELECT * FROM temp.moved_attempt")
+            self._db.execute("INSERT INTO chunk SELECT * FROM temp.moved_chunk")
             journal.replace_blocks(self._db.execute("SELECT block, value FROM temp.staged"))
             for key, body in (values | {"tally": encode_tally(tally)}).items():
                 journal.keep(key, body)
@@ -187,6 +193,11 @@ class Revision:
     def _place(self, row: int, target: int | None, *, keeps_result: bool, tally: Tally) -> None:
         journal = self._journal
         attempts = list(journal.attempts(row, row + 1))
+        if target is not None:  # a chunk is known by what it asks, whatever became of its row
+            for chunk in journal.chunks(row, row + 1):
+                result = msgspec.structs.replace(chunk.result, row=target)
+                moved_chunk = msgspec.structs.replace(chunk, result=result)
+                journal.stage_chunk("temp.moved_chunk", moved_chunk)
         for settled in journal.settled(row, row + 1):
             if target is not None and keeps_result:
                 moved = Settled(

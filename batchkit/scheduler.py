@@ -93,9 +93,10 @@ class Scheduler:
         self._recorder.give_up = True
 
     async def _note(self, lane: Lane) -> bool:
-        """Make it durable that a chunk may be in flight from now on."""
+        """Make it durable that a batch may be in flight from now on."""
         note = self._session.lanes[lane.pool.model.name]
         note.last_row, note.bound = lane.feeder.last_row, lane.feeder.bound
+        note.requests = lane.feeder.most_requests
         return await self._save()
 
     async def _save(self) -> bool:
@@ -104,10 +105,10 @@ class Scheduler:
     async def _feed(self, lane: Lane) -> None:
         try:
             while not lane.stopper.is_stopping:
-                chunk = await anyio.to_thread.run_sync(lane.feeder.chunk, limiter=self._feeding)
-                if not chunk or not await self._note(lane):
+                batch = await anyio.to_thread.run_sync(lane.feeder.batch, limiter=self._feeding)
+                if not batch or not await self._note(lane):
                     break
-                await lane.feed.put(chunk)
+                await lane.feed.put(batch)
         except DamagedError as error:
             self._stopper.stop(damaged(error))
         except BatchkitError as error:  # the input changed under us

@@ -1,6 +1,6 @@
 """What a start of a run notes down before it sends, so that an unclean end can be reckoned with.
 
-A feeder's chunk is noted, durably, before its first row can be sent. After a kill, rows up to the
+A feeder's batch is noted, durably, before its first row can be sent. After a kill, rows up to the
 note that have not settled are the only ones that can have been in flight, or answered and not yet
 durable; and no more of them than there were slots and room for what is not durable.
 """
@@ -19,6 +19,7 @@ class LaneNote(msgspec.Struct):
     currency: str = "CNY"
     last_row: int = -1
     bound: int = 0  # PICO; the most that one attempt of the rows handed out can cost
+    requests: int = 1  # the most that one of these rows is
 
 
 class Session(msgspec.Struct):
@@ -45,7 +46,7 @@ def in_flight_at_kill(session: Session | None, settled: SettledRows) -> list[InF
     found: list[InFlightAtKill] = []
     for model, note in session.lanes.items():
         most = note.slots + session.backlog
-        attempts = min(most, settled.open_before(note.last_row + 1))
+        attempts = min(most, settled.open_before(note.last_row + 1) * note.requests)
         if attempts:
             bound = attempts * note.bound
             found.append(InFlightAtKill(model, note.currency, attempts, bound))

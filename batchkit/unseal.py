@@ -107,6 +107,7 @@ def _result(row: dict[str, Any], output: str | None, keep: list[Any] | None) -> 
         error_kind=None if row["error_kind"] is None else ErrorKind(row["error_kind"]),
         output=output,
         keep=keep,
+        agreement=row.get("agreement"),
         **{name: row[name] for name in _PLAIN_RESULT},
     )
 
@@ -114,7 +115,7 @@ def _result(row: dict[str, Any], output: str | None, keep: list[Any] | None) -> 
 _PLAIN_RESULT = [
     name
     for name in Result.__struct_fields__
-    if name not in {"usage", "cost", "finished_at", "error_kind", "output", "keep"}
+    if name not in {"usage", "cost", "finished_at", "error_kind", "output", "keep", "agreement"}
 ]
 _PLAIN_ATTEMPT = [
     name

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import anyio
 
-from batchkit.journal import SealedPart, Settled
+from batchkit.journal import EndedChunk, SealedPart, Settled
 from batchkit.recorder import Recorder
 from batchkit.records import Attempt
 from batchkit.rows import SettledRows
@@ -50,6 +50,7 @@ class FakeJournal:
         self.done: list[str] = []
         self.settled: list[Settled] = []
         self.attempts: list[Attempt] = []
+        self.chunks: list[EndedChunk] = []
         self.tally = Tally()
         self.values: dict[str, bytes] = {}
 
@@ -57,10 +58,18 @@ class FakeJournal:
         if self.trouble.get(name):
             raise self.trouble[name].pop(0)
 
-    def commit(self, settled: list[Settled], attempts: list[Attempt], tally: bytes) -> None:
+    def commit(
+        self,
+        settled: list[Settled],
+        attempts: list[Attempt],
+        tally: bytes,
+        *,
+        chunks: list[EndedChunk],
+    ) -> None:
         self.fail("commit")
         self.settled += settled
-        self.attempts += attempts
+        self.attempts += [*attempts, *(chunk.attempt for chunk in chunks)]
+        self.chunks += chunks
         self.tally = decode_tally(tally)
         self.done.append(f"commit {[one.result.row for one in settled]}")
 

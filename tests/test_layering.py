@@ -20,7 +20,7 @@ LAYERS = [
     {"strict_json"},
     {"records", "local.model_row"},
     # pure
-    {"models", "tokens", "binding", "descriptors"},
+    {"models", "tokens", "binding", "descriptors", "document"},
     {"accounting", "breaker", "clock"},
     {
         "stop_words",
@@ -59,7 +59,7 @@ LAYERS = [
     {"translation"},
     {"events", "parts", "requests", "endpoints", "table", "tuning", "scores"},
     {"unseal", "revision"},
-    {"damage", "prepare"},
+    {"damage", "prepare", "assembly"},
     {"status", "forecast", "measuring"},
     {"expectation"},
     # concurrency

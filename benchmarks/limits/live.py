@@ -24,7 +24,7 @@ from batchkit.clock import SystemClock
 from batchkit.descriptors import raise_descriptor_limit
 from batchkit.errors import ErrorKind
 from batchkit.feed import Feed
-from batchkit.journal import Settled
+from batchkit.journal import Record
 from batchkit.limits import START_S, FixedLimit, Gate, Limit
 from batchkit.models import builtin_models
 from batchkit.pool import Fed, Pool
@@ -58,8 +58,8 @@ class Memory:
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
 
-    def put(self, record: Settled | Attempt) -> None:
-        attempt = record.attempt if isinstance(record, Settled) else record
+    def put(self, record: Record) -> None:
+        attempt = record if isinstance(record, Attempt) else record.attempt
         if attempt is not None:
             self.attempts.append(attempt)
 

@@ -46,7 +46,7 @@ def test_any_plan_comes_back_from_any_row_on(
     writer.finish()
     names = {name: number for number, name in enumerate(writer.models)}
     expected = [
-        Entry(*one[:4], names["abc"[one[4]]], 0) if one else Entry(0, 0, 0, 0, 0, 1)
+        Entry(*one[:4], names["abc"[one[4]]], 1) if one else Entry(0, 0, 0, 0, 0, 0)
         for one in given_rows
     ]
     start = draw.draw(st.integers(0, rows))

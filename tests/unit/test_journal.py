@@ -7,11 +7,13 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from batchkit.errors import Billing, ErrorKind
-from batchkit.journal import DamagedError, Journal, SealedPart, Settled
+from batchkit.journal import DamagedError, EndedChunk, Journal, SealedPart, Settled, SettledChunk
+from batchkit.records import Attempt
 from tests.samples import new_attempt, new_result, new_settled
 
 PART = SealedPart(0, 2, 1, 100, "aa", 50, "bb")
@@ -69,12 +71,12 @@ def test_a_second_attempt_of_the_same_number_leaves_the_whole_group_out(journal:
 
 
 def test_a_group_that_breaks_off_is_left_out(journal: Journal) -> None:
-    def records() -> Iterator[Settled]:
-        yield new_settled(1)
+    def attempts() -> Iterator[Attempt]:
+        yield new_attempt(2)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        journal.commit(records(), [], b"tally")
+        journal.commit([new_settled(1)], attempts(), b"tally")
     assert (list(journal.settled(*ALL)), journal.get("tally")) == ([], None)
 
 
@@ -201,3 +203,40 @@ def test_every_commit_is_synced(journal: Journal, path: Path) -> None:
     assert modes == [("wal",), (2,)]
     with closing(Journal.open(path)) as reopened:
         assert [reopened.connection.execute(f"PRAGMA {n}").fetchone() for n in MODES] == modes
+
+
+def ended_chunk(row: int, chunk: int, **fields: Any) -> EndedChunk:
+    settled = SettledChunk(17, new_result(row, **fields), chunk)
+    return EndedChunk(settled, new_attempt(row, chunk=chunk))
+
+
+def test_chunks_stay_until_their_row_is_ok(journal: Journal) -> None:
+    chunks = [ended_chunk(row, chunk) for row in (3, 4) for chunk in (1, 2)]
+    journal.commit([], [], b"", chunks=chunks)
+    assert list(journal.chunks(*ALL)) == [chunk.settled for chunk in chunks]
+    failed = Settled(new_result(4, status="failed"), None)
+    journal.commit([Settled(new_result(3), None), failed, new_settled(5)], [], b"")
+    assert list(journal.chunks(*ALL)) == [chunk.settled for chunk in chunks[2:]]
+    assert list(journal.attempts(3, 4)) == [new_attempt(3, chunk=1), new_attempt(3, chunk=2)]
+
+
+def test_attempts_of_a_row_come_chunk_by_chunk(journal: Journal) -> None:
+    attempts = [new_attempt(1, number, chunk=chunk) for chunk in (1, 2, 10) for number in (1, 2)]
+    journal.commit([], attempts[::-1], b"")
+    assert list(journal.attempts(*ALL)) == attempts
+
+
+def test_a_sealed_part_takes_no_chunk_of_a_failed_row_along(journal: Journal) -> None:
+    journal.commit(
+        [Settled(new_result(0, status="failed"), None)], [], b"", chunks=[ended_chunk(0, 1)]
+    )
+    journal.record_part(SealedPart(0, 1, 1, 1, "", 1, ""), 0, 1)
+    assert list(journal.attempts(*ALL)) == []
+    assert [one.chunk for one in journal.chunks(*ALL)] == [1]
+
+
+def test_failed_chunks_are_dropped_and_answers_kept(journal: Journal) -> None:
+    chunks = [ended_chunk(0, 1), ended_chunk(0, 2, status="failed"), ended_chunk(1, 1)]
+    journal.commit([], [], b"", chunks=chunks)
+    journal.drop_failed_chunks()
+    assert [(one.result.row, one.chunk) for one in journal.chunks(*ALL)] == [(0, 1), (1, 1)]

@@ -160,6 +160,17 @@ def test_a_newer_format_is_refused_with_a_way_out(path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         Journal.open(path)
     assert str(caught.value) == (
-        f"{path}: journal format 99 is newer than this batchkit reads (1); "
+        f"{path}: journal format 99 is newer than this batchkit reads (2); "
         "use the version that wrote it"
+    )
+
+
+def test_format_1_is_refused_with_a_way_out(path: Path) -> None:
+    Journal.create(path).close()
+    damage(path, "PRAGMA user_version = 1")
+    with pytest.raises(UsageError) as caught:
+        Journal.open(path)
+    assert str(caught.value) == (
+        f"{path}: journal format 1 is that of a batchkit before 0.1.0, which this one does not "
+        "read; begin another run with -o"
     )

@@ -47,7 +47,7 @@ ATTEMPTS = [
     ("http_status", "int32"), ("error_kind", "string"), ("error_code", "string"),
     ("retry_after_s", "double"), ("wait_s", "double"), ("prompt_tokens", "int64"),
     ("cached_tokens", "int64"), ("completion_tokens", "int64"), ("cost", MONEY),
-    ("billing", "string"), ("cost_bound", MONEY),
+    ("billing", "string"), ("cost_bound", MONEY), ("chunk", "int32"),
 ]  # fmt: skip
 
 
@@ -100,10 +100,10 @@ def test_columns_are_those_of_the_contract(layout: Layout) -> None:
     assert schema.metadata == {b"batchkit.version": b"1", b"batchkit.currency": b"CNY"}
 
 
-def test_without_a_schema_there_is_no_output_column_and_its_name_stays_reserved() -> None:
+def test_columns_that_a_job_has_not_asked_for_are_not_there_and_their_names_stay_reserved() -> None:
     bare = Layout(Path(), Format.ARROW, None, (), {})
-    assert "output" not in results_schema(bare).names
-    assert reserved_columns() == {name for name, _ in RESULTS} - {"label"}
+    assert not {"output", "agreement"} & set(results_schema(bare).names)
+    assert reserved_columns() == {name for name, _ in RESULTS} - {"label"} | {"agreement"}
 
 
 @pytest.mark.parametrize("format_", Format)
@@ -162,6 +162,7 @@ def test_a_row_reads_as_it_was_settled(tmp_path: Path, format_: Format) -> None:
             "cost": Decimal("0.000065000000"),
             "billing": "billed",
             "cost_bound": Decimal(0),
+            "chunk": None,
         }
     ]
     assert (part.part, part.rows, part.failed) == (0, 1, 0)

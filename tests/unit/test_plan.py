@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from batchkit.document import Document
 from batchkit.plan import (
     BLOCK_ROWS,
     Entry,
@@ -21,7 +22,7 @@ from batchkit.records import Request
 from tests.fakes import Blocks
 
 
-def digests(request: Request) -> tuple[int, int]:
+def digests(request: Request | Document) -> tuple[int, int]:
     return 2**64 - 1 - request.row, 10_000 + request.row
 
 
@@ -34,8 +35,8 @@ def invalid(row: int) -> Planned:
     return Planned(row, 100 * row, None, Fault(row, f"id-{row}", f"a.jsonl:{row + 1}", "is bad"))
 
 
-def entry(row: int, model: int = 0, tokens: int = 7, invalid: int = 0) -> Entry:
-    return Entry(2**64 - 1 - row, 10_000 + row, 100 * row, tokens, model, invalid)
+def entry(row: int, model: int = 0, tokens: int = 7, requests: int = 1) -> Entry:
+    return Entry(2**64 - 1 - row, 10_000 + row, 100 * row, tokens, model, requests)
 
 
 def test_entries_come_back_as_they_were_added() -> None:
@@ -43,7 +44,7 @@ def test_entries_come_back_as_they_were_added() -> None:
     ids = [writer.add(p) for p in (planned(0), planned(1, "n", 9), invalid(2), planned(3))]
     assert ids == [2**64 - 1, 2**64 - 2, None, 2**64 - 4]
     assert (writer.rows, writer.invalid, writer.models) == (4, 1, ["m", "n"])
-    assert writer.shares == [ModelShare(2, 14), ModelShare(1, 9)]
+    assert writer.shares == [ModelShare(2, 14, 2), ModelShare(1, 9, 1)]
 
 
 @pytest.mark.parametrize("rows", [0, 1, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1])
@@ -74,7 +75,7 @@ def test_an_invalid_row_has_its_place_and_nothing_to_ask() -> None:
     writer = PlanWriter(store, digests=digests)
     writer.add(invalid(0))
     writer.finish()
-    assert list(read_entries(store, 1)) == [Entry(0, 0, 0, 0, 0, 1)]
+    assert list(read_entries(store, 1)) == [Entry(0, 0, 0, 0, 0, 0)]
     assert (writer.models, writer.shares) == ([], [])
 
 
@@ -87,11 +88,13 @@ def test_a_planned_row_can_still_turn_out_invalid() -> None:
     before = list(read_entries(store, rows))
     writer.invalidate(BLOCK_ROWS + 1)
     after = list(read_entries(store, rows))
-    assert after == [*before[:-1], before[-1]._replace(invalid=1)]
+    assert after == [*before[:-1], before[-1]._replace(requests=0)]
     half = rows // 2
     assert writer.invalid == 1
     assert writer.shares[0].rows == half
-    assert writer.shares[1] == ModelShare(half - 1, sum(range(1, rows, 2)) - (BLOCK_ROWS + 1))
+    assert writer.shares[1] == ModelShare(
+        half - 1, sum(range(1, rows, 2)) - (BLOCK_ROWS + 1), half - 1
+    )
 
 
 def test_the_widest_values_fit_an_entry() -> None:
@@ -100,7 +103,7 @@ def test_the_widest_values_fit_an_entry() -> None:
     request = Request(0, "x", "m", [], {}, 2**32 - 1)
     writer.add(Planned(0, 2**63, request, None))
     writer.finish()
-    assert block_entries(store.block(0)) == [Entry(2**64 - 1, 2**64 - 1, 2**63, 2**32 - 1, 0, 0)]
+    assert block_entries(store.block(0)) == [Entry(2**64 - 1, 2**64 - 1, 2**63, 2**32 - 1, 0, 1)]
 
 
 def test_a_plan_knows_each_models_share() -> None:

@@ -14,12 +14,12 @@ from batchkit import errors
 from batchkit.clock import LoopClock
 from batchkit.errors import BY_CODE, Billing, ErrorKind, verdict_for
 from batchkit.feed import Feed
-from batchkit.journal import Settled
+from batchkit.journal import Record, Settled
 from batchkit.limits import FixedLimit, Gate
 from batchkit.models import Model, Price
-from batchkit.pool import NOBODY_ANSWERED_S, Answered, Fed, Pool, Prior
+from batchkit.pool import NOBODY_ANSWERED_S, Answered, Fed, Pool
 from batchkit.purse import Purse
-from batchkit.records import Attempt, Completion, Failure, Outcome, Request, Usage
+from batchkit.records import Attempt, Completion, Failure, Outcome, Prior, Request, Usage
 from batchkit.retry import RetryPolicy
 from batchkit.stopping import Cause, Stopper, StopReason
 
@@ -44,9 +44,9 @@ class Memory:
     """A recorder that keeps everything."""
 
     def __init__(self) -> None:
-        self.records: list[Settled | Attempt] = []
+        self.records: list[Record] = []
 
-    def put(self, record: Settled | Attempt) -> None:
+    def put(self, record: Record) -> None:
         self.records.append(record)
 
     async def wait_room(self) -> None:
@@ -74,7 +74,8 @@ class Scripted:
 
     def prepare(self, request: Request, model: Model) -> bytes:
         assert model is MODEL
-        return request.custom_id.encode()
+        chunk = "" if request.chunk is None else f"/{request.chunk}"
+        return f"{request.custom_id}{chunk}".encode()
 
     async def exchange(self, body: bytes, timeout_s: float) -> Outcome:
         assert timeout_s == 60.0
@@ -125,9 +126,13 @@ class Bench:
 
     async def run(self, ids: Sequence[str], prior: Mapping[str, Prior] | None = None) -> float:
         """Run `ids` through the pool; the (virtual) seconds it took."""
-        began = anyio.current_time()
         rows = [Fed(request(row, i), (prior or {}).get(i)) for row, i in enumerate(ids)]
-        await self.feed.put(rows)
+        return await self.run_fed(rows)
+
+    async def run_fed(self, fed: list[Fed]) -> float:
+        """Run what a feeder gave; the (virtual) seconds it took."""
+        began = anyio.current_time()
+        await self.feed.put(fed)
         self.feed.close()
         await self.pool.run(self.slots)
         assert self.gate.in_flight == 0
