@@ -60,3 +60,8 @@ def requests_of(asked: Request | Document) -> int:
     if isinstance(asked, Request):
         return 1
     return len(asked.chunks) + (asked.last_tokens is not None)
+
+
+def first_of(asked: Request | Document) -> Request:
+    """A row's first request."""
+    return asked if isinstance(asked, Request) else asked.chunks[0]

@@ -91,9 +91,10 @@ class Load(msgspec.Struct):
     """What rows ask of one model."""
 
     rows: int = 0
+    requests: int = 0  # of these rows; more than rows where some are several
     counted: int = 0  # prompt tokens, as counted here
     room: int = 0  # completion tokens that the answers may have at most
-    bound: int = 0  # PICO; the most that one attempt of each row can cost
+    bound: int = 0  # PICO; the most that one attempt of each request can cost
     unfit: int = 0  # rows whose prompt leaves no room in the model's context
 
 
@@ -116,6 +117,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
     model: str
     rows: int
+    requests: int
     unfit_rows: int
     prompt_tokens: Interval
     completion_tokens: Interval
@@ -124,7 +126,7 @@ class Estimate(msgspec.Struct, frozen=True):
     cost_most: float  # if every answer used all its room, each row asked once
     batch_cost: Interval | None  # by the provider's batch price; None where it has none
     currency: str
-    latency_s: Interval  # mean of a row
+    latency_s: Interval  # mean of a request
     source: Source
     measured_rows: int
 
@@ -137,6 +139,7 @@ def estimate(model: Model, load: Load, known: Known) -> Estimate:
     return Estimate(
         model=model.name,
         rows=load.rows,
+        requests=load.requests,
         unfit_rows=load.unfit,
         prompt_tokens=prompt,
         completion_tokens=answer,
@@ -151,12 +154,12 @@ def estimate(model: Model, load: Load, known: Known) -> Estimate:
     )
 
 
-def makespan(rows: int, slots: int, latency_s: Interval) -> Interval:
-    """Seconds that `rows` take with `slots` in flight."""
-    if not rows:
+def makespan(requests: int, slots: int, latency_s: Interval) -> Interval:
+    """Seconds that `requests` take with `slots` in flight."""
+    if not requests:
         return Interval(0.0, 0.0, 0.0)
-    rounds = max(rows / slots - 1, 0.0) + _TAIL
-    least = rows / _ROWS_PER_S
+    rounds = max(requests / slots - 1, 0.0) + _TAIL
+    least = requests / _ROWS_PER_S
     return Interval(
         *(
             _START_S + max(least, one * rounds)
@@ -184,8 +187,8 @@ def _prompt(load: Load, known: Known) -> Interval:
 def _answer(load: Load, known: Known) -> Interval:
     sums = known.sums
     if sums is None or not sums.rows:
-        mean = _assumed_answer(load.room / load.rows) if load.rows else 0.0
-        return _skewed(load.rows * mean, _ANSWER_ERROR, most=load.room)
+        mean = _assumed_answer(load.room / load.requests) if load.requests else 0.0
+        return _skewed(load.requests * mean, _ANSWER_ERROR, most=load.room)
     mean = sums.answer / sums.rows
     deviations = sums.answer_squared - mean * sums.answer
     total = load.rows * mean
@@ -219,7 +222,7 @@ def _assumed_answer(room: float) -> float:
 def _latency(load: Load, answer: Interval, known: Known) -> Interval:
     sums = known.sums
     if sums is None or sums.timed_rows < 2:
-        tokens = answer.p50 / load.rows if load.rows else 0.0
+        tokens = answer.p50 / load.requests if load.requests else 0.0
         return _skewed(_FIRST_TOKEN_S + tokens / _TOKENS_PER_S, _LATENCY_ERROR, most=math.inf)
     mean = sums.latency / sums.timed_rows
     deviations = max(sums.latency_squared - mean * sums.latency, 0.0)

@@ -105,6 +105,6 @@ def _load(spec: Spec, plan: Plan, name: str) -> Load:
     model, share = spec.table[name], plan.share(name)
     asked = spec.params.get("max_tokens")
     limit = model.max_output or model.context
-    room = share.rows * (min(asked, limit) if isinstance(asked, int) else limit)
+    room = share.requests * (min(asked, limit) if isinstance(asked, int) else limit)
     bound = Rates.of(model.price).bound(0, room)
-    return Load(rows=share.rows, counted=share.prompt_tokens, room=room, bound=bound)
+    return Load(share.rows, share.requests, share.prompt_tokens, room, bound)

@@ -49,8 +49,10 @@ def _scanned(given: Input, on_fault: Callable[[Fault], None] | None, report: Rep
 
 
 def _new(plan: Plan) -> list[Line]:
+    requests = sum(share.requests for share in plan.shares)
+    rows = plan.rows - plan.invalid
     return [
-        (plan.rows - plan.invalid, "new: would be asked"),
+        (rows, "new: would be asked" + (f", in {requests:,} requests" if requests != rows else "")),
         (plan.invalid, "invalid: would fail without being sent"),
     ]
 

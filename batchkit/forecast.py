@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from batchkit.accounting import Rates
+from batchkit.document import Document, first_of
 from batchkit.endpoints import address_of
 from batchkit.estimate import Estimate, Interval, Known, Load, Source, Sums, estimate, makespan
 from batchkit.history import History, Measured
@@ -16,6 +18,8 @@ from batchkit.purse import prompt_bound
 from batchkit.records import Request
 from batchkit.sources import Raw
 from batchkit.spec import Spec
+
+_AS_LONG_AS_CAN_BE = 1 << 62  # tokens; a context is less
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -36,6 +40,11 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     options: list[Option]
 
 
+class _Prompt(NamedTuple):
+    counted: int  # tokens
+    most: int  # tokens
+
+
 class CountingBuilder:
     """Builds rows as another builder does, and counts what they ask, and would of other models."""
 
@@ -53,25 +62,40 @@ class CountingBuilder:
         self.asked: dict[str, Load] = {}
         self.options = {name: Load() for name in models}
 
-    def build(self, raw: Raw) -> Request:
-        """The request of a row; raises `RowError`."""
-        request = self._builder.build(raw)
-        counted = request.prompt_tokens if self._count is None else self._count(request)
-        asked = request.params.get("max_tokens")
-        most = prompt_bound(request)
+    def build(self, raw: Raw) -> Request | Document:
+        """The request of a row, or its several requests; raises `RowError`."""
+        asked = self._builder.build(raw)
+        prompts = self._prompts(asked)
+        most = first_of(asked).params.get("max_tokens")
         for model, rates in self._models:
             loads = [self.options[model.name]]
-            if model.name == request.model:
+            if model.name == asked.model:
                 loads.append(self.asked.setdefault(model.name, Load()))
             limit = model.max_output or model.context
-            room = min(asked, limit) if isinstance(asked, int) else limit
+            room = min(most, limit) if isinstance(most, int) else limit
             for load in loads:
                 load.rows += 1
-                load.counted += counted
-                load.room += room
-                load.bound += rates.bound(min(most, model.context), room)
-                load.unfit += counted + min(room, asked or 1) > model.context
-        return request
+                load.requests += len(prompts)
+                load.counted += sum(prompt.counted for prompt in prompts)
+                load.room += room * len(prompts)
+                load.bound += sum(rates.bound(min(p.most, model.context), room) for p in prompts)
+                longest = max(prompt.counted for prompt in prompts)
+                load.unfit += longest + min(room, most or 1) > model.context
+        return asked
+
+    def _prompts(self, asked: Request | Document) -> list[_Prompt]:
+        """The prompts of a row's requests; of the one that joins answers what can be known."""
+        chunks = [asked] if isinstance(asked, Request) else asked.chunks
+        prompts = [
+            _Prompt(
+                chunk.prompt_tokens if self._count is None else self._count(chunk),
+                prompt_bound(chunk),
+            )
+            for chunk in chunks
+        ]
+        if isinstance(asked, Document) and asked.last_tokens is not None:
+            prompts.append(_Prompt(asked.last_tokens, _AS_LONG_AS_CAN_BE))
+        return prompts
 
     def identify(self, raw: Raw) -> str:
         return self._builder.identify(raw)
@@ -133,7 +157,9 @@ def forecast(
         input=str(spec.input),
         tier=spec.tier,
         asked=asked,
-        seconds=_longest([makespan(one.rows, slots[one.model], one.latency_s) for one in asked]),
+        seconds=_longest(
+            [makespan(one.requests, slots[one.model], one.latency_s) for one in asked]
+        ),
         options=[
             _option(spec, name, load, knowledge.of_other(name, counted.asked))
             for name, load in counted.options.items()
@@ -146,7 +172,7 @@ def _option(spec: Spec, name: str, load: Load, known: Known) -> Option:
     return Option(
         found,
         {
-            tier: makespan(found.rows, spec.slots(name, tier), found.latency_s)
+            tier: makespan(found.requests, spec.slots(name, tier), found.latency_s)
             for tier in Tier
             if spec.table[name].has_slots(tier)
         },

@@ -26,7 +26,8 @@ def given_schema(path: Path, job: Job, given: Any) -> dict[str, Any] | None:
     if given is not None:
         return _of_caller(given)
     schema = job.output.schema if job.output is not None else None
-    if job.output is not None and schema is None and job.labels is None and job.translate is None:
+    needs_none = (job.output and job.output.votes) or job.labels or job.translate
+    if job.output is not None and schema is None and not needs_none:
         raise UsageError(f"{path}: output.schema: is missing; name a JSON Schema or hold one here")
     if schema is None or isinstance(schema, dict):
         return schema

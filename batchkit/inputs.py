@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 
+from batchkit.dividing import Divider
+from batchkit.document import Document
 from batchkit.endpoints import likely_dialect
 from batchkit.errors import UsageError
 from batchkit.folder import RunFolder
@@ -18,34 +20,32 @@ from batchkit.plan import BlockStore, Plan, offset_of
 from batchkit.prepare import Keeping
 from batchkit.recipe import Recipe, open_recipe
 from batchkit.records import Request
-from batchkit.requests import RequestBuilder, custom_id_of
-from batchkit.schema import OutputSchema, Valid
+from batchkit.requests import Finish, RequestBuilder, custom_id_of
+from batchkit.schema import Invalid, OutputSchema, Valid
 from batchkit.sources import Cursor, Raw, Source, open_source
 from batchkit.sources.context import ContextCursor
+from batchkit.sources.grouped import GroupedSource
 from batchkit.sources.inference import KeepInference
 from batchkit.sources.keep import KeepColumn, dump_columns, load_columns, plain_type, to_plain
 from batchkit.spec import Format, Spec
-from batchkit.translation import Translation
+from batchkit.template import Template
+from batchkit.translation import Build, Translating
+from batchkit.wording import shown_names
 
 
 class Rendering:
     """Rows of the input as the requests that will be sent."""
 
     def __init__(
-        self, builder: RequestBuilder, translation: Translation | None, id_column: str | None
+        self,
+        build: Callable[[Raw], Request | Document],
+        *,
+        rows_before: int,
+        id_column: str | None,
     ) -> None:
-        self._builder = builder
+        self.build = build  # the request of a row, or its several requests; raises `RowError`
+        self.rows_before = rows_before
         self._id_column = id_column
-        self._translation = translation
-        self.rows_before = 0 if translation is None else translation.rows_before
-
-    def build(self, raw: Raw) -> Request:
-        """The request of a row; raises `RowError`."""
-        if self._translation is None or raw.values is None:
-            return self._builder.build(raw)
-        request = self._builder.build(self._translation.dressed(raw))
-        request.source = self._translation.text(raw.values)
-        return request
 
     def identify(self, raw: Raw) -> str:
         """The id of a row that may be bad."""
@@ -69,19 +69,59 @@ class Input(msgspec.Struct, frozen=True):
 
     def rendering(self, plan: Plan | None = None) -> Rendering:
         """How rows become requests; with a plan, kept columns come along."""
+        spec, recipe = self.spec, self.recipe
+        build: Build = self._builder(recipe.template, recipe.finish, plan).build
+        if recipe.translation is not None:
+            build = Translating(build, recipe.translation)
+        divide: Callable[[Raw], Request | Document] = build
+        if not spec.documents.is_plain:
+            divide = self._divider(build, plan).divide
+        translation = recipe.translation
+        return Rendering(
+            divide,
+            rows_before=0 if translation is None else translation.rows_before,
+            id_column=spec.id_column,
+        )
+
+    def _builder(
+        self, template: Template | None, finish: Finish, plan: Plan | None
+    ) -> RequestBuilder:
         spec = self.spec
-        builder = RequestBuilder(
+        return RequestBuilder(
             table=spec.table,
             default_model=spec.model,
             params={**self.recipe.params, **spec.params},
-            template=self.recipe.template,
-            finish=self.recipe.finish,
+            template=template,
+            finish=finish,
             id_column=spec.id_column,
             keep=spec.keep,
             keep_columns=load_columns(plan.keep) if plan and spec.keep else None,
             dialects=lambda model: likely_dialect(spec, model),
         )
-        return Rendering(builder, self.recipe.translation, spec.id_column)
+
+    def _divider(self, build: Build, plan: Plan | None) -> Divider:
+        spec, join = self.spec, self.recipe.join
+        build_join = None
+        if join is not None:
+            finish = msgspec.structs.replace(self.recipe, examples=None).finish
+            build_join = self._builder(join, finish, plan).build
+        asked = spec.params.get("max_tokens")
+        return Divider(
+            spec.documents,
+            build=build,
+            build_join=build_join,
+            join_columns=None if join is None else join.columns,
+            read=None if self.recipe.schema is None else self._read_joined,
+            model=lambda request: spec.table[request.model],
+            max_tokens=asked if isinstance(asked, int) else None,
+        )
+
+    def _read_joined(self, text: str) -> tuple[str | None, str]:
+        assert self.recipe.check is not None
+        found = self.recipe.check.form.read(text, None)
+        if isinstance(found, Invalid):
+            return None, found.reason
+        return text if found is None else found.json, ""
 
     def cursor(self, store: BlockStore) -> Cursor:
         """A cursor over the rows, with what their prompts show of the rows before them."""
@@ -136,6 +176,7 @@ def layout_of(
         _output_column(OutputSchema.load(schema, str(folder.run_json))) if schema else None,
         tuple(_keep_column(at, column) for at, column in enumerate(load_columns(plan.keep))),
         metadata or {},
+        votes="votes" in plan.asks,
     )
 
 
@@ -148,8 +189,20 @@ def open_input(spec: Spec) -> Input:
             "rename the input's"
         )
     recipe = open_recipe(spec)
-    source = open_source(spec.input, keep=spec.keep, columns=recipe.columns(spec))
-    return Input(spec, source, recipe)
+    return Input(spec, _source(spec, recipe.columns(spec)), recipe)
+
+
+def _source(spec: Spec, columns: frozenset[str] | None) -> Source:
+    source = open_source(spec.input, keep=spec.keep, columns=columns)
+    split, group = spec.documents.split, spec.documents.group
+    if split is not None and source.columns is not None and split.column not in source.columns:
+        raise UsageError(
+            f"{spec.path}: split.column: there is no column {split.column!r}; "
+            f"{spec.input} has {shown_names(source.columns)}"
+        )
+    if group is None:
+        return source
+    return GroupedSource(source, group.by, [name for name in (spec.id_column, *spec.keep) if name])
 
 
 def _output_column(schema: OutputSchema) -> Column:

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from batchkit.document_job import GroupSection, JoinSection, SplitSection
 from batchkit.errors import UsageError
 from batchkit.models import Positive, Tier, in_words
 from batchkit.sections import ExamplesSection, LabelsSection, TranslateSection
@@ -38,6 +39,7 @@ class OutputSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     schema: str | dict[str, Any] | None = None
     repair: int = 1  # extra tries in which the model is told what was wrong
+    votes: int | None = None  # how often each row is asked; the answer of most is taken
 
 
 class LimitsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,6 +102,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     dialect: str | None = None
     api_key_env: str | None = None
     prompt: PromptSection | None = None
+    group: GroupSection | None = None
+    split: SplitSection | None = None
+    join: JoinSection | None = None
     params: dict[str, Any] = {}
     output: OutputSection | None = None
     score: ScoreSection | None = None
@@ -157,6 +162,9 @@ def _check_keys(values: Mapping[str, Any], path: Path) -> None:
     sections: dict[str, type[msgspec.Struct] | None] = {
         "": Job,
         "prompt": PromptSection,
+        "group": GroupSection,
+        "split": SplitSection,
+        "join": JoinSection,
         "output": OutputSection,
         "score": ScoreSection,
         "labels": LabelsSection,

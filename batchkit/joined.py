@@ -59,6 +59,11 @@ def input_columns(run: RunReading, file: Path | None = None) -> InputColumns:
 
     Raises `UsageError` if it is not the file that was planned.
     """
+    if "group" in run.plan.asks:
+        raise UsageError(
+            "--with-input: a row of this run is several rows of its input ([group]); "
+            "name the columns that are needed under keep"
+        )
     noted = run.plan.input
     path = Path(str(noted.get("path"))) if file is None else file
     source = open_source(path)

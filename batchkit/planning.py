@@ -151,8 +151,10 @@ def _asked(one: Estimate) -> str:
         Source.EARLIER: f"as in earlier runs ({one.measured_rows:,} rows)",
         Source.SAMPLE: f"as in a sample of {one.measured_rows:,} rows",
     }[one.source]
+    requests = f"{one.requests:,} requests, " if one.requests != one.rows else ""
     return (
-        f"{one.model}: {one.rows:,} rows, {_between(one.prompt_tokens, _tokens)} prompt and "
+        f"{one.model}: {one.rows:,} rows, {requests}"
+        f"{_between(one.prompt_tokens, _tokens)} prompt and "
         f"{_between(one.completion_tokens, _tokens)} completion tokens "
         f"(at most {_tokens(one.completion_tokens_most)}), "
         f"{_between(one.cost, _amount)} {one.currency}, at most {_amount(one.cost_most)}; {basis}"

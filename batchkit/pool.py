@@ -197,7 +197,10 @@ class Pool:
         while (fed := await self.feed.next()) is not None:
             self.gate.settle_pending(pending=not self.feed.is_exhausted)
             try:
-                await self._settle(fed)
+                if fed.assembly is None:
+                    await self._settle(fed)
+                else:
+                    await self._settle_chunk(fed, fed.assembly)
             except DrainingError:
                 return
             await self._recorder.wait_room()
@@ -205,24 +208,20 @@ class Pool:
                 self._surplus -= 1
                 return
 
-    async def _settle(self, fed: Fed) -> None:
-        assembly = fed.assembly
-        if assembly is None:
-            await self._ask(fed)
-            return
+    async def _settle_chunk(self, fed: Fed, assembly: Assembly) -> None:
         if assembly.lacks(fed.request):
-            await self._ask(fed)
+            await self._settle(fed)
         if assembly.is_complete:  # only for the worker that brings the last answer
             await self._join(assembly)
 
     async def _join(self, assembly: Assembly) -> None:
         following = assembly.following()
         if following is not None:
-            await self._ask(Fed(following, assembly.prior(following), assembly))
+            await self._settle(Fed(following, assembly.prior(following), assembly))
         if assembly.is_complete:
             self._recorder.put(Settled(assembly.result(self._clock.wall()), None))
 
-    async def _ask(self, fed: Fed) -> None:
+    async def _settle(self, fed: Fed) -> None:
         tries = Tries(self._policy, self._rng)
         body = self._provider.prepare(fed.request, self.model)
         life = Life(fed, tries, body, self._clock.wall())

@@ -15,6 +15,7 @@ import msgspec
 import xxhash
 
 from batchkit.answer_check import AnswerCheck, Form
+from batchkit.document_job import JoinSection
 from batchkit.errors import UsageError
 from batchkit.example_rows import read_examples
 from batchkit.examples import Examples
@@ -38,6 +39,7 @@ class Recipe(msgspec.Struct, frozen=True):
     """A job's part in every request and every answer."""
 
     template: Template | None = None
+    join: Template | None = None  # of the request that joins the answers of a row's chunks
     instruction: str | None = None  # on the answer's form
     params: Mapping[str, Any] = {}  # that it needs, unless the job or the row says otherwise
     check: AnswerCheck | None = None
@@ -58,11 +60,17 @@ class Recipe(msgspec.Struct, frozen=True):
 
     def columns(self, spec: Spec) -> frozenset[str] | None:
         """Columns that a row must have for its prompt; None for every one."""
-        if self.template is None or self.template.columns is None:
+        templates = [one for one in (self.template, self.join) if one is not None]
+        given = [one.columns for one in templates if one.columns is not None]
+        if self.template is None or len(given) < len(templates) or spec.documents.group is not None:
             return None
-        section = spec.translate
-        beside = [spec.id_column, *((section.text, section.group) if section is not None else ())]
-        return self.template.columns | {name for name in beside if name is not None}
+        section, split = spec.translate, spec.documents.split
+        beside = [
+            spec.id_column,
+            None if split is None else split.column,
+            *((section.text, section.group) if section is not None else ()),
+        ]
+        return frozenset().union(*given) | {name for name in beside if name is not None}
 
 
 def open_recipe(spec: Spec) -> Recipe:
@@ -73,6 +81,10 @@ def open_recipe(spec: Spec) -> Recipe:
         raise UsageError(f"{spec.path}: {given[1]}: stands beside {given[0]}; keep one")
     template = _template(spec.prompt, spec.path) if spec.prompt is not None else None
     recipe = _formed(spec, template)
+    join = spec.documents.join
+    if join is not None and join.user is not None:
+        join_template = _template(join, spec.path, "join")
+        recipe = msgspec.structs.replace(recipe, join=join_template)
     return recipe if spec.examples is None else _exemplified(spec, spec.examples, recipe)
 
 
@@ -183,9 +195,10 @@ def _room(spec: Spec, model: str, prompt_tokens: int) -> int:
     return free if row.max_output is None else min(row.max_output, free)
 
 
-def _template(prompt: PromptSection, path: Path) -> Template:
+def _template(prompt: PromptSection | JoinSection, path: Path, section: str = "prompt") -> Template:
+    assert prompt.user is not None
     try:
-        return Template(prompt.system, prompt.user)
+        return Template(prompt.system, prompt.user, section=section)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from batchkit.document_job import DocumentJob, check_documents
 from batchkit.errors import ErrorKind, UsageError
 from batchkit.given_schema import given_schema
 from batchkit.job import (
@@ -119,6 +120,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str | None
     api_key_env: str | None
     prompt: PromptSection | None
+    documents: DocumentJob
     params: dict[str, Any]
     schema: dict[str, Any] | None
     labels: LabelsSection | None
@@ -160,6 +162,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
             "params": self.params,
             "schema": self.schema,
             **msgspec.to_builtins(given),
+            **self.documents.asks(),
         }
 
     def sha256(self) -> str:
@@ -184,11 +187,12 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
     endpoint = options.endpoint or job.endpoint or "bigmodel"
     if endpoint not in {"bigmodel", "local", "sim"}:
         check_url(endpoint, "--endpoint" if options.endpoint else f"{place}: endpoint")
+    schema = given_schema(path, job, options.schema)
     return Spec(
         path=path,
         input=_input(path, job, options),
         out=Path(options.out) if options.out is not None else Path("runs") / spec_name(path),
-        id_column=job.id,
+        id_column=job.id or (job.group.by if job.group else None),
         keep=tuple(job.keep),
         model=model.lower() if model else None,
         tier=_choice(Tier, options.tier or job.tier or Tier.V0, "--tier"),
@@ -196,8 +200,9 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         dialect=options.dialect or job.dialect,
         api_key_env=options.api_key_env or job.api_key_env,
         prompt=job.prompt,
+        documents=_documents(place, job, has_fields=schema is not None or job.labels is not None),
         params=job.params,
-        schema=given_schema(path, job, options.schema),
+        schema=schema,
         labels=job.labels,
         translate=job.translate,
         examples=job.examples,
@@ -282,6 +287,15 @@ def _input(path: Path, job: Job, options: Options) -> Path:
     if job.input is None:
         raise UsageError(f"{path}: input is missing; name the data file here or with --input")
     return path.parent / job.input
+
+
+def _documents(place: str, job: Job, *, has_fields: bool) -> DocumentJob:
+    votes = job.output.votes if job.output else None
+    given = DocumentJob(job.group, job.split, job.join, votes)
+    try:
+        return check_documents(given, has_prompt=job.prompt is not None, has_fields=has_fields)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from error
 
 
 def _concurrency(

@@ -33,16 +33,21 @@ _OWN_WORDS = (TypeError, ZeroDivisionError, OverflowError)  # these name kinds, 
 
 
 class Template:
-    """The templates of `[prompt]`, compiled once; raises `UsageError` if they are not Jinja2."""
+    """The templates of a section, compiled once; raises `UsageError` if they are not Jinja2."""
 
-    def __init__(self, system: str | None, user: str, *, place: str = "prompt.user") -> None:
-        """`place` is what a person calls the user's template."""
+    def __init__(
+        self, system: str | None, user: str, *, section: str = "prompt", place: str | None = None
+    ) -> None:
+        """`place` is what a person calls the user's template, if it is not in `section`."""
         self._names: set[str] = set()
         self._parts_used: set[tuple[str, str]] = set()
         environment = _environment()
         self._parts = [
             (role, where, self._compile(environment, text, where))
-            for role, where, text in (("system", "prompt.system", system), ("user", place, user))
+            for role, where, text in (
+                ("system", f"{section}.system", system),
+                ("user", place or f"{section}.user", user),
+            )
             if text is not None
         ]
         self._globals = environment.globals

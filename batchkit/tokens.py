@@ -15,12 +15,20 @@ OVERHEAD = 5  # the chat template's own tokens around one message
 PER_MESSAGE = 2  # and for each further one
 
 
+TENTHS = 10  # of a token, in which texts are weighed
+
+
 def estimate(text: str) -> int:
     """Tokens of `text`, erring upward: 0.3 per ASCII character, 0.8 per other character."""
+    return -(-weigh(text) // TENTHS)
+
+
+def weigh(text: str) -> int:
+    """Tenths of tokens of `text`; the weight of two texts together is the sum of theirs."""
     if text.isascii():
-        return -(-3 * len(text) // 10)
+        return 3 * len(text)
     ascii_count = len(text.encode("ascii", "ignore"))
-    return -(-(3 * ascii_count + 8 * (len(text) - ascii_count)) // 10)
+    return 3 * ascii_count + 8 * (len(text) - ascii_count)
 
 
 def at_least(text: str) -> int:

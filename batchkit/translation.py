@@ -7,18 +7,25 @@ what is asked follows from the input alone and is the same after a kill.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from batchkit.errors import RowError
 from batchkit.glossary import Glossary
+from batchkit.records import Request
 from batchkit.sections import TranslateSection
 from batchkit.sources import Raw
 from batchkit.wording import kind_of, shown, shown_names
 
 NAME = "translate"
 CONTEXT_MOST = 20  # rows before one; each is read again where they are not neighbours
+
+
+class Build(Protocol):
+    """A row as one request, with names for its template; raises `RowError`."""
+
+    def __call__(self, raw: Raw, names: Mapping[str, Any] | None = None, /) -> Request: ...
 
 
 class Translation:
@@ -66,3 +73,24 @@ class Translation:
                 break
             texts.append(text)
         return texts[::-1]
+
+
+class Translating:
+    """Builds requests as another builder does, each with what `[translate]` adds to it."""
+
+    def __init__(self, build: Build, translation: Translation) -> None:
+        self._build = build
+        self._translation = translation
+
+    def __call__(self, raw: Raw, names: Mapping[str, Any] | None = None, /) -> Request:
+        """The request of a row, or of a chunk of it with these `names`; raises `RowError`."""
+        if raw.values is None:
+            return self._build(raw)
+        seen = raw
+        if names:  # what stands before a later chunk is the chunk before, not the row
+            before = () if names.get("chunk", 1) > 1 else raw.before
+            seen = msgspec.structs.replace(raw, values={**raw.values, **names}, before=before)
+        dressed = self._translation.dressed(seen)
+        request = self._build(raw, dressed.values)
+        request.source = self._translation.text(dressed.values or {})
+        return request

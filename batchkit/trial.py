@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import msgspec
 
 from batchkit.accounting import from_decimal, to_text
+from batchkit.document import first_of
 from batchkit.errors import RowError
 from batchkit.inputs import Input
 from batchkit.records import Message
@@ -77,8 +78,7 @@ def show_trial(tried: Iterable[Tried], stream: TextIO, *, full: bool) -> None:
 
 def _messages(rendering: Any, raw: Raw) -> list[Message]:
     with suppress(RowError):
-        messages: list[Message] = rendering.build(raw).messages
-        return messages
+        return first_of(rendering.build(raw)).messages
     return []
 
 

@@ -21,8 +21,9 @@ LAYERS = [
     {"records", "local.model_row"},
     # pure
     {"models", "tokens", "binding", "descriptors", "document"},
-    {"accounting", "breaker", "clock"},
+    {"accounting", "breaker", "clock", "splitting"},
     {
+        "document_job",
         "stop_words",
         "stopping",
         "rows",
@@ -35,7 +36,7 @@ LAYERS = [
         "template",
     },
     {"tally", "schema", "sections", "normal", "numerals"},
-    {"job", "labels", "fidelity", "examples"},
+    {"job", "labels", "fidelity", "examples", "joining"},
     {"given_schema"},
     {"spec"},
     {"plan", "summary", "adaptive", "estimate"},
@@ -57,7 +58,7 @@ LAYERS = [
     },
     {"glossary"},
     {"translation"},
-    {"events", "parts", "requests", "endpoints", "table", "tuning", "scores"},
+    {"events", "parts", "requests", "endpoints", "table", "tuning", "scores", "dividing"},
     {"unseal", "revision"},
     {"damage", "prepare", "assembly"},
     {"status", "forecast", "measuring"},

@@ -47,5 +47,7 @@ def main(namespace: argparse.Namespace) -> int:
     tokens = sum(share.prompt_tokens for share in writer.shares)
     say(f"{writer.rows:,} rows are good, about {tokens:,} prompt tokens")
     for name, share in zip(writer.models, writer.shares, strict=True):
-        say(f"  {name}: {share.rows:,} rows, about {share.prompt_tokens:,} prompt tokens")
+        requests = f"{share.requests:,} requests, " if share.requests != share.rows else ""
+        words = f"{share.rows:,} rows, {requests}about {share.prompt_tokens:,} prompt tokens"
+        say(f"  {name}: {words}")
     return 0

@@ -101,8 +101,11 @@ class RequestBuilder:
         self._not_params = _ENVELOPE | {*keep, *([id_column] if id_column else [])}
         self._check_defaults()
 
-    def build(self, raw: Raw) -> Request:
-        """The request of a row; raises `RowError`."""
+    def build(self, raw: Raw, names: Mapping[str, Any] | None = None) -> Request:
+        """The request of a row; raises `RowError`.
+
+        `names` are what a template finds beside the row's columns, or instead of them.
+        """
         values = raw.values
         if values is None:
             raise RowError(raw.fault or "cannot be read")
@@ -119,6 +122,7 @@ class RequestBuilder:
             metadata = _metadata(values, body)
         else:
             target = self._target(None)
+            values = {**values, **names} if names else values
             messages = self._template.render(values)
         messages = check_messages(messages, is_glm=target.is_glm)
         messages = self._finish(messages, values)

@@ -43,6 +43,17 @@ class Cursor(Protocol):
     def close(self) -> None: ...
 
 
+class FileCursor(Cursor, Protocol):
+    """A cursor over the rows of a file itself."""
+
+    def read_on(self, place: int) -> Iterator[Raw]:
+        """The rows from `place` on: an offset, in a columnar file a row's number.
+
+        A later call does not go back; the row numbers of a text file's rows are not known, and 0.
+        """
+        ...
+
+
 class Source(ABC):
     """A file of rows."""
 
@@ -81,3 +92,10 @@ class Source(ABC):
             while block := file.read(_HASH_BLOCK):
                 digest.update(block)
         return digest.hexdigest()
+
+
+class FileSource(Source):
+    """A source whose rows are those of its file."""
+
+    @abstractmethod
+    def cursor(self) -> FileCursor: ...

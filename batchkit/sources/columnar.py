@@ -15,7 +15,7 @@ import pyarrow.types as pt
 
 from batchkit.errors import UsageError
 from batchkit.sources.arrow_types import readable_type
-from batchkit.sources.base import ENDED, Cursor, Raw, Source
+from batchkit.sources.base import ENDED, FileCursor, FileSource, Raw
 from batchkit.sources.keep import KeepColumn, to_json
 from batchkit.sources.tables import ArrowTable, ParquetTable, Table
 from batchkit.wording import reason, shown_names
@@ -41,7 +41,7 @@ def open_columnar(
     return source
 
 
-class ColumnarSource(Source):
+class ColumnarSource(FileSource):
     """Rows of a Parquet or Arrow file."""
 
     def __init__(
@@ -78,7 +78,7 @@ class ColumnarSource(Source):
         except _CANNOT_READ as error:
             yield _broken(row, error)
 
-    def cursor(self) -> Cursor:
+    def cursor(self) -> FileCursor:
         return ColumnarCursor(_open_table(self.path), self._reading)
 
 
@@ -109,6 +109,16 @@ class ColumnarCursor:
             here = [one for one in rows[len(taken) :] if one < end]
             taken.extend(self._reading.rows(_chosen(batch, self._first, here), here))
         return taken
+
+    def read_on(self, place: int) -> Iterator[Raw]:
+        row = place
+        try:
+            while (batch := self._slice_with(row)) is not None:
+                numbers = range(row, self._first + batch.num_rows)
+                yield from self._reading.rows(batch.slice(row - self._first), numbers)
+                row = numbers.stop
+        except _CANNOT_READ as error:
+            yield _broken(row, error)
 
     def close(self) -> None:
         self._table.close()

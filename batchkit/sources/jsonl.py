@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from batchkit.errors import UsageError
-from batchkit.sources.base import ENDED, Cursor, Raw, Source
+from batchkit.sources.base import ENDED, FileCursor, FileSource, Raw
 from batchkit.sources.lines import LINE_MOST, BrokenFileError, Compression, LineFile, LongLineError
 from batchkit.strict_json import NotJsonError, decode_json
 from batchkit.wording import kind_of
@@ -20,7 +20,7 @@ _BOM = b"\xef\xbb\xbf"
 _TOO_LONG = f"the line is longer than {LINE_MOST >> 20} MiB"
 
 
-class JsonlSource(Source):
+class JsonlSource(FileSource):
     """Rows of a JSON Lines file."""
 
     def __init__(self, path: Path, compression: Compression) -> None:
@@ -51,7 +51,7 @@ class JsonlSource(Source):
                 yield Raw(row, line, offset, values, fault)
                 row += 1
 
-    def cursor(self) -> Cursor:
+    def cursor(self) -> FileCursor:
         return JsonlCursor(LineFile(self.path, self._compression))
 
     def place(self, raw: Raw) -> str:
@@ -83,6 +83,23 @@ class JsonlCursor:
 
     def take(self, wanted: Sequence[tuple[int, int]]) -> list[Raw]:
         return [self._read(row, offset) for row, offset in wanted]
+
+    def read_on(self, place: int) -> Iterator[Raw]:
+        self._file.seek(place)
+        while True:
+            offset = self._file.offset
+            try:
+                text = self._file.read_line()
+            except LongLineError:
+                yield Raw(0, 0, offset, None, _TOO_LONG)
+                continue
+            except BrokenFileError as error:
+                yield Raw(0, 0, offset, None, str(error))
+                return
+            if not text:
+                return
+            if not _is_blank(text):
+                yield Raw(0, 0, offset, *parse_row(text))
 
     def close(self) -> None:
         self._file.close()

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from batchkit.errors import UsageError
-from batchkit.sources.base import Source
+from batchkit.sources.base import FileSource
 from batchkit.sources.jsonl import JsonlSource
 from batchkit.sources.lines import Compression
 
@@ -36,7 +36,7 @@ _BEGINNINGS = {
 
 def open_source(
     path: Path, *, keep: Sequence[str] = (), columns: Collection[str] | None = None
-) -> Source:
+) -> FileSource:
     """The source in the file `path`, by its suffix.
 
     Args:

@@ -27,6 +27,33 @@ def write_requests(
     return ids
 
 
+_DOCUMENT_JOB = """
+input = "docs.jsonl"
+id = "id"
+model = "glm-4-plus"
+[prompt]
+user = "{{ chunk }}/{{ chunks }} {{ text }}"
+[params]
+max_tokens = 40
+[split]
+column = "text"
+tokens = 30
+[join]
+user = "Join {{ id }}:{% for answer in answers %}\\n{{ answer }}{% endfor %}"
+"""
+
+
+def write_documents(here: Path, count: int) -> list[str]:
+    """A job over `count` texts of one to nine chunks, whose answers are joined; their ids."""
+    (here / "job.toml").write_text(_DOCUMENT_JOB)
+    ids = [f"d-{n}" for n in range(count)]
+    with (here / "docs.jsonl").open("w", encoding="utf-8") as file:
+        for n, custom_id in enumerate(ids):
+            paragraphs = [f"{n}.{m} of {here.name} {'word ' * 12}" for m in range(1 + n * 7 % 9)]
+            file.write(json.dumps({"id": custom_id, "text": "\n\n".join(paragraphs)}) + "\n")
+    return ids
+
+
 @pytest.fixture(autouse=True)
 def no_survivors() -> Iterator[None]:
     """A victim that a failed test left running is killed."""

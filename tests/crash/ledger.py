@@ -15,7 +15,7 @@ import pyarrow.dataset as ds
 from batchkit.damage import find_damage
 from batchkit.errors import Billing
 from batchkit.folder import RunFolder
-from batchkit.journal import Journal, Settled
+from batchkit.journal import Journal, Settled, SettledChunk
 from batchkit.opening import clear_remains, take_up
 from batchkit.parts import Layout
 from batchkit.plan import decode_plan
@@ -31,7 +31,8 @@ class Ledger(NamedTuple):
 
     total_rows: int
     results: dict[int, Result]
-    attempts: dict[tuple[int, int], Attempt]
+    attempts: dict[tuple[int, int, int], Attempt]  # by row, chunk (0: none) and number
+    chunks: dict[tuple[int, int], SettledChunk]  # of rows that are not ok
     tally: Tally
     at_kill: list[InFlightAtKill]
 
@@ -46,7 +47,16 @@ class Ledger(NamedTuple):
         return (
             earlier.results.items() <= self.results.items()
             and earlier.attempts.items() <= self.attempts.items()
+            and all(self._has(chunk) for chunk in earlier.chunks.values())
         )
+
+    def _has(self, chunk: SettledChunk) -> bool:
+        """Whether a chunk's answer is still there, or has gone into its row's result."""
+        row = chunk.result.row
+        settled = self.results.get(row)
+        if settled is not None and settled.status == "ok":
+            return True
+        return self.chunks.get((row, chunk.chunk)) == chunk
 
 
 def read_ledger(out: Path) -> Ledger | None:
@@ -75,8 +85,9 @@ def take_ledger(out: Path) -> Ledger | None:
             records += read_part(layout, part.part, lambda _content: None)
         records += journal.settled(0, plan.rows)
         records += journal.attempts(0, plan.rows)
+        chunks = {(one.result.row, one.chunk): one for one in journal.chunks(0, plan.rows)}
         opened = take_up(journal, plan)
-        ledger = Ledger(plan.rows, *_sorted(records), opened.tally, opened.at_kill)
+        ledger = Ledger(plan.rows, *_sorted(records), chunks, opened.tally, opened.at_kill)
         for path in (*folder.results.glob("*"), *folder.attempts.glob("*")):
             assert int(path.stem.removeprefix("part-")) < opened.settled.parts, f"{path} is stale"
     _check(ledger)
@@ -85,16 +96,16 @@ def take_ledger(out: Path) -> Ledger | None:
 
 def _sorted(
     records: list[Settled | Attempt],
-) -> tuple[dict[int, Result], dict[tuple[int, int], Attempt]]:
+) -> tuple[dict[int, Result], dict[tuple[int, int, int], Attempt]]:
     results: dict[int, Result] = {}
-    attempts: dict[tuple[int, int], Attempt] = {}
+    attempts: dict[tuple[int, int, int], Attempt] = {}
     for record in records:
         if isinstance(record, Settled):
             assert record.result.row not in results, f"row {record.result.row} stands twice"
             results[record.result.row] = record.result
         attempt = record if isinstance(record, Attempt) else record.attempt
         if attempt is not None:
-            key = (attempt.row, attempt.attempt)
+            key = (attempt.row, attempt.chunk or 0, attempt.attempt)
             assert key not in attempts, f"attempt {key} stands twice"
             attempts[key] = _rounded(attempt)
     return {row: _rounded(result) for row, result in results.items()}, attempts
@@ -115,7 +126,7 @@ def _check(ledger: Ledger) -> None:
     counted: Counter[str] = Counter()
     spent: Counter[int] = Counter()
     begun: Counter[int] = Counter()
-    for (row, _), attempt in ledger.attempts.items():
+    for (row, _, _), attempt in ledger.attempts.items():
         counted["attempts"] += 1
         counted["cost"] += attempt.cost
         counted["tokens"] += attempt.usage.prompt + attempt.usage.completion

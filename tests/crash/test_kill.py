@@ -12,14 +12,15 @@ from random import Random
 
 import pytest
 
-from tests.crash.conftest import write_requests
-from tests.crash.ledger import Ledger, check_finished, lasting, read_ledger, summary
+from tests.crash.conftest import write_documents, write_requests
+from tests.crash.ledger import Ledger, check_finished, lasting, read_ledger, summary, table
 from tests.crash.service import Service, serving
 from tests.crash.tracing import spoiling, tracing_works
 from tests.crash.victim import Victim, run, start
 
 SLOTS = 8  # of each of three models
 ROWS = 800
+DOCUMENTS = 70
 FAULTS = {
     "reset": 0.01,
     "cut": 0.01,
@@ -41,18 +42,26 @@ SITES = [
     ("fdatasync", "journal.db-wal", 1),
 ]
 """Where a kill hits, in this order: system call, file of the run (next part), at which call."""
+CHUNK_SITES = [
+    ("fdatasync", "journal.db-wal", 5),
+    ("pwrite64", "journal.db-wal", 40),
+    ("rename", "results/part-{part:05}.arrow.tmp", 1),
+]
 
 
 class Attack:
     """One run, killed again and again, and the same requests in a run that is left alone."""
 
-    def __init__(self, here: Path, service: Service, rng: Random) -> None:
+    def __init__(
+        self, here: Path, service: Service, rng: Random, spec: str, ids: list[str]
+    ) -> None:
         self.kills = 0
-        self._here, self._service, self._rng = here, service, rng
-        self._ids = write_requests(here / "q.jsonl", ROWS)
+        self._here, self._service, self._rng, self._ids = here, service, rng, ids
         self._ledger: Ledger | None = None
-        self._words = ["q.jsonl", "--endpoint", service.url, "--concurrency", str(SLOTS), "-q"]
+        self._words = [spec, "--endpoint", service.url, "--concurrency", str(SLOTS), "-q"]
         assert run(here, *self._words, "-o", "calm").code == 0
+        attempts = table(here / "calm", "attempts")
+        self.requests = len({(attempt["row"], attempt["chunk"]) for attempt in attempts})
         self._before = service.quiet_stats()
 
     def kill_at_random(self) -> None:
@@ -86,7 +95,7 @@ class Attack:
         totals, stats = summary(out), self._service.quiet_stats()
         lost = totals["in_flight_at_kills"]
         assert stats.requests - self._before.requests <= totals["attempts"] + lost
-        repeated = stats.answered - self._before.answered - len(self._ids)
+        repeated = stats.answered - self._before.answered - self.requests
         sys.stdout.write(f"{self.kills} kills, {repeated} answers asked again, bound {lost}\n")
         assert 0 <= repeated <= lost
 
@@ -121,10 +130,30 @@ def faulty_service() -> AbstractContextManager[Service]:
 def test_kills_at_any_moment_lose_nothing(seed: int, tmp_path: Path) -> None:
     """No committed answer is lost, and no more is asked again than was under way."""
     with faulty_service() as service:
-        attack = Attack(tmp_path, service, Random(seed))
+        ids = write_requests(tmp_path / "q.jsonl", ROWS)
+        attack = Attack(tmp_path, service, Random(seed), "q.jsonl", ids)
         for site in SITES if tracing_works() else []:
             attack.kill_at(*site)
         for _ in range(4):
             attack.kill_at_random()
         attack.finish()
     assert attack.kills >= (12 if tracing_works() else 3)
+
+
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 10))]
+)
+def test_kills_in_the_middle_of_documents_ask_only_unanswered_chunks_again(
+    seed: int, tmp_path: Path
+) -> None:
+    """The answers of a document's chunks are as safe as those of rows, its last request too."""
+    with faulty_service() as service:
+        ids = write_documents(tmp_path, DOCUMENTS)
+        attack = Attack(tmp_path, service, Random(seed), "job.toml", ids)
+        assert attack.requests > 5 * DOCUMENTS
+        for site in CHUNK_SITES if tracing_works() else []:
+            attack.kill_at(*site)
+        for _ in range(2):
+            attack.kill_at_random()
+        attack.finish()
+    assert attack.kills >= (3 if tracing_works() else 1)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 import batchkit as package
+from batchkit.document import first_of
 from batchkit.inputs import Input, open_input
 from batchkit.prepare import scan
 from batchkit.records import Request
@@ -41,7 +42,7 @@ def rendered(path: Path) -> list[Request]:
     """Every request of the job, as a run would send it."""
     given: Input = open_input(load_spec(path))
     builder = given.rendering()
-    return [builder.build(raw) for raw in given.source.scan()]
+    return [first_of(builder.build(raw)) for raw in given.source.scan()]
 
 
 def column(name: str, folder: str = "out") -> list[Any]:
@@ -182,7 +183,7 @@ def test_terms_and_the_rows_before_of_the_same_group_go_into_the_prompt(here: Pa
     given = open_input(load_spec(job))
     builder = given.rendering()
     raws = with_rows_before(given.source.scan(), builder.rows_before)
-    requests = [builder.build(raw) for raw in raws]
+    requests = [first_of(builder.build(raw)) for raw in raws]
     assert [request.messages[1]["content"] for request in requests] == [
         f"Terms:\nbank = 银行\nText:\n{LINES[0]['en']}",
         f"Before:\n{LINES[0]['en']}\nText:\n{LINES[1]['en']}",
@@ -307,7 +308,7 @@ def test_translated_examples_are_known_by_their_text_and_bring_their_terms(here:
     given = open_input(load_spec(job))
     builder = given.rendering()
     raws = with_rows_before(given.source.scan(), builder.rows_before)
-    second = [builder.build(raw) for raw in raws][1]
+    second = [first_of(builder.build(raw)) for raw in raws][1]
     assert [message["content"] for message in second.messages[1:]] == [
         f"Terms:\nbank = 银行\nText:\n{LINES[0]['en']}", "译文",
         f"Terms:\nbank = 银行\nText:\n{LINES[2]['en']}", "译文",

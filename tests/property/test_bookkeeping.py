@@ -18,11 +18,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from batchkit.errors import Billing, ErrorKind
 from batchkit.folder import RunFolder
-from batchkit.journal import Journal, Settled
+from batchkit.journal import EndedChunk, Journal, Record, Settled, SettledChunk
 from batchkit.opening import OpenRun, clear_remains, take_up
 from batchkit.parts import Layout, seal
 from batchkit.plan import BlockStore, Plan, Planned, PlanWriter, encode_plan
-from batchkit.records import Attempt, Request, Usage
+from batchkit.records import Attempt, Request, Result, Status, Usage
 from batchkit.requests import digest, id_digest
 from batchkit.revision import Revision
 from batchkit.spec import Format
@@ -41,6 +41,7 @@ class Kept(msgspec.Struct):
 
     attempts: list[Attempt]
     settled: Settled | None = None
+    chunks: dict[int, SettledChunk] = {}
 
 
 def planned(store: BlockStore, rows: list[Row]) -> Plan:
@@ -82,7 +83,7 @@ class Books(RuleBasedStateMachine):
         self.crashes = 0
         self.durable: dict[str, Kept] = {}
         self.draft: dict[str, Kept] = {}
-        self.pending: list[Settled | Attempt] = []
+        self.pending: list[Record] = []
 
     @initialize(count=st.integers(1, 13))
     def begin(self, count: int) -> None:
@@ -127,9 +128,35 @@ class Books(RuleBasedStateMachine):
             if self.kept(row).settled is None:
                 self.settle_row(row, ok=row - first != fails)
 
-    def new_attempt(self, row: int, billing: Billing) -> Attempt:
+    @rule(data=st.data(), chunk=st.integers(1, 3), ok=st.booleans())
+    def settle_chunk(self, data: st.DataObject, chunk: int, *, ok: bool) -> None:
+        """A chunk is answered or fails; one that is there already asks something else now."""
+        row = data.draw(st.integers(0, len(self.rows) - 1))
+        kept, custom_id = self.kept(row), self.rows[row][0]
+        if kept.settled is not None:
+            return
+        kept.attempts.append(self.new_attempt(row, Billing.BILLED, chunk))
+        status: Status = "ok" if ok else "failed"
+        result = new_result(row, custom_id=custom_id, status=status)
+        kept.chunks[chunk] = SettledChunk(len(kept.attempts), result, chunk)
+        self.pending.append(EndedChunk(kept.chunks[chunk], kept.attempts[-1]))
+
+    @rule(data=st.data())
+    def settle_document(self, data: st.DataObject) -> None:
+        """A row settles by its chunks; it is ok if they all are."""
+        row = data.draw(st.integers(0, len(self.rows) - 1))
+        kept = self.kept(row)
+        if kept.settled is not None or not kept.chunks:
+            return
+        ok = all(chunk.result.status == "ok" for chunk in kept.chunks.values())
+        kept.settled = Settled(self.result(row, ok=ok), None)
+        if ok:
+            kept.chunks = {}
+        self.pending.append(kept.settled)
+
+    def new_attempt(self, row: int, billing: Billing, chunk: int | None = None) -> Attempt:
         custom_id = self.rows[row][0]
-        number = len(self.kept(row).attempts) + 1
+        number = sum(one.chunk == chunk for one in self.kept(row).attempts) + 1
         return new_attempt(
             row,
             custom_id=custom_id,
@@ -140,12 +167,18 @@ class Books(RuleBasedStateMachine):
             usage=Usage(number, 0, 1) if billing is Billing.BILLED else Usage(),
             cost=number if billing is Billing.BILLED else 0,
             bound=7 if billing is Billing.UNKNOWN else 0,
+            chunk=chunk,
         )
 
     def settle_row(self, row: int, *, ok: bool) -> None:
-        kept, custom_id = self.kept(row), self.rows[row][0]
+        kept = self.kept(row)
         kept.attempts.append(self.new_attempt(row, Billing.BILLED))
-        result = new_result(
+        kept.settled = Settled(self.result(row, ok=ok), kept.attempts[-1])
+        self.pending.append(kept.settled)
+
+    def result(self, row: int, *, ok: bool) -> Result:
+        kept, custom_id = self.kept(row), self.rows[row][0]
+        return new_result(
             row,
             custom_id=custom_id,
             model=model_of(custom_id),
@@ -156,21 +189,19 @@ class Books(RuleBasedStateMachine):
             cost=sum(one.cost for one in kept.attempts),
             finished_at=NOON + len(kept.attempts),
         )
-        kept.settled = Settled(result, kept.attempts[-1])
-        self.pending.append(kept.settled)
 
     @rule()
     def commit(self) -> None:
         for record in self.pending:
             attempt = record if isinstance(record, Attempt) else record.attempt
-            assert attempt is not None
-            tally = self.tally.of(attempt.model, "CNY")
-            tally.add_attempt(attempt)
+            if attempt is not None:
+                self.tally.of(attempt.model, "CNY").add_attempt(attempt)
             if isinstance(record, Settled):
-                tally.add_result(record.result)
+                self.tally.of(record.result.model, "CNY").add_result(record.result)
         settled = [record for record in self.pending if isinstance(record, Settled)]
         attempts = [record for record in self.pending if isinstance(record, Attempt)]
-        self.journal.commit(settled, attempts, encode_tally(self.tally))
+        chunks = [record for record in self.pending if isinstance(record, EndedChunk)]
+        self.journal.commit(settled, attempts, encode_tally(self.tally), chunks=chunks)
         for one in settled:
             self.opened.settled.add(one.result.row)
         self.durable = msgspec.msgpack.decode(
@@ -235,12 +266,15 @@ class Books(RuleBasedStateMachine):
                 self.journal.take_back(part, records)
                 self.journal.keep("tally", encode_tally(self.tally))
         with self.journal.revising():
+            self.journal.drop_failed_chunks()
             for one in list(self.journal.settled(0, len(self.rows))):
                 if one.result.status == "failed":
                     self.journal.unsettle(one)
                     self.tally.forget_result(one.result)
             self.journal.keep("tally", encode_tally(self.tally))
         for kept in self.durable.values():
+            answered = (one for one in kept.chunks.values() if one.result.status == "ok")
+            kept.chunks = {one.chunk: one for one in answered}
             if kept.settled is not None and kept.settled.result.status == "failed":
                 kept.settled = None
         self.take_up()
@@ -283,14 +317,20 @@ class Books(RuleBasedStateMachine):
         places = {custom_id: row for row, (custom_id, _) in enumerate(self.rows)}
         results = {}
         attempts = {}
+        chunks = {}
         for custom_id, kept in self.durable.items():
             row = places[custom_id]
             if kept.settled is not None:
                 results[row] = msgspec.structs.replace(kept.settled.result, row=row)
             for attempt in kept.attempts:
-                attempts[row, attempt.attempt] = msgspec.structs.replace(attempt, row=row)
+                key = (row, attempt.chunk or 0, attempt.attempt)
+                attempts[key] = msgspec.structs.replace(attempt, row=row)
+            for chunk in kept.chunks.values():
+                result = msgspec.structs.replace(chunk.result, row=row)
+                chunks[row, chunk.chunk] = msgspec.structs.replace(chunk, result=result)
         assert ledger.results == results
         assert ledger.attempts == attempts
+        assert ledger.chunks == chunks
 
     def teardown(self) -> None:
         if hasattr(self, "journal"):

@@ -46,6 +46,7 @@ def sums_of(rows: list[Row]) -> Sums:
 def load_of(rows: list[Row]) -> Load:
     return Load(
         rows=len(rows),
+        requests=len(rows),
         counted=sum(counted for counted, _, _ in rows),
         room=1000 * len(rows),
         bound=len(rows) * PICO,
@@ -104,7 +105,7 @@ def test_without_a_measurement_the_interval_is_wide_and_says_so() -> None:
 
 
 def test_answers_never_pass_the_room_they_have() -> None:
-    load = Load(rows=100, counted=10_000, room=1600, bound=PICO)
+    load = Load(rows=100, requests=100, counted=10_000, room=1600, bound=PICO)
     for known in (Known(), Known(Source.EARLIER, sums_of(population(50, 7)))):
         tokens = estimate(MODEL, load, known).completion_tokens
         assert tokens.p10 <= tokens.p50 <= tokens.p90 <= 1600
@@ -114,7 +115,7 @@ def test_what_was_cached_is_expected_to_be_cached_again() -> None:
     sums = Sums()
     for _ in range(10):
         sums.add(100, Usage(100, 80, 0), 1.0)
-    load = Load(rows=10, counted=1000, room=10, bound=PICO)
+    load = Load(rows=10, requests=10, counted=1000, room=10, bound=PICO)
     found = estimate(MODEL, load, Known(Source.SAMPLE, sums))
     assert found.cost.p50 == pytest.approx((200 * 5 + 800 * 2.5) / 1e6)
     assert found.batch_cost is not None
@@ -132,7 +133,7 @@ def test_an_interval_is_in_order_and_never_negative(
     rows: int, counted: int, room: int, measured: int, source: Source
 ) -> None:
     sums = sums_of(population(measured, 8)) if source is not Source.ASSUMED else None
-    found = estimate(MODEL, Load(rows=rows, counted=counted, room=room), Known(source, sums))
+    found = estimate(MODEL, Load(rows, rows, counted, room), Known(source, sums))
     seconds = makespan(rows, 10, found.latency_s)
     for one in (found.prompt_tokens, found.completion_tokens, found.cost, seconds):
         assert 0 <= one.p10 <= one.p50 <= one.p90

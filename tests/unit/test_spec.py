@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from batchkit.document_job import DocumentJob
 from batchkit.job import PromptSection, ScoreKind, ScoreSection
 from batchkit.models import Price, Tier, builtin_models
 from batchkit.spec import (
@@ -98,6 +99,7 @@ def test_every_key_of_a_job_file_counts(write: Write) -> None:
         dialect="glm",
         api_key_env="MY_KEY",
         prompt=PromptSection(user="Question: {{ text }}", system="You label questions."),
+        documents=DocumentJob(),
         params={
             "temperature": 0.25,
             "max_tokens": 32,

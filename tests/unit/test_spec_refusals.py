@@ -66,6 +66,7 @@ def test_an_unknown_key_is_named_with_the_nearest_one(
         ("params = 5", "params: expected object, got int"),
         ("[prompt]", "prompt: object missing required field user"),
         ("[prompt]\nuser = 5", "prompt.user: expected str, got int"),
+        ("[output]\nschema = 1", "output.schema: expected str | object | null, got int"),
         ('[output]\nschema = {}\nrepair = "x"', "output.repair: expected int, got str"),
         ("[score]\ngold = 5", "score.gold: expected str | object, got int"),
         ('[score]\ngold = "x"\nkind = "bleu"', "score.kind: invalid enum value 'bleu'"),
