@@ -18,7 +18,7 @@ import msgspec
 
 from batchkit.records import Request, Result
 
-CHUNKS_MOST = 65_535  # of a row; the plan has two bytes for their number
+CHUNKS_MOST = 65_534  # of a row; with the one that joins them the plan's two bytes are full
 
 Join: TypeAlias = Callable[[Sequence[Result]], Result | Request]
 """What the answers of every chunk, all ok, come to: one result, or the request that makes it."""

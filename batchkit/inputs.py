@@ -105,7 +105,7 @@ class Input(msgspec.Struct, frozen=True):
         if join is not None:
             finish = msgspec.structs.replace(self.recipe, examples=None).finish
             build_join = self._builder(join, finish, plan).build
-        asked = spec.params.get("max_tokens")
+        asked = spec.params.get("max_tokens") or spec.params.get("max_completion_tokens")
         return Divider(
             spec.documents,
             build=build,
