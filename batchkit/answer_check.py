@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from batchkit import errors
-from batchkit.pool import Answered
+from batchkit.life import Answered
 from batchkit.records import Completion, Failure, Request
 from batchkit.schema import Invalid, Valid
 

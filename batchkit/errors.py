@@ -58,6 +58,7 @@ class ErrorKind(StrEnum):
     CONTENT_FILTERED = "content_filtered"
     POLICY = "policy"  # the provider's policy blocks this call
     UNKNOWN_MODEL = "unknown_model"
+    OUTRUN = "outrun"  # asked a second time as well, and the other answer came first
     INVALID_OUTPUT = "invalid_output"  # the answer does not validate against the schema
     INVALID_ROW = "invalid_row"  # the row could not be sent at all
     AUTHENTICATION = "authentication"
@@ -267,6 +268,7 @@ BY_OPENAI_CODE: dict[str, Verdict] = {
 TIMED_OUT = _again(ErrorKind.TIMEOUT, Signal.STRAINED, billing=Billing.UNKNOWN)
 UNREACHABLE = _again(ErrorKind.CONNECTION, Signal.NEUTRAL, pause_s=1.0)  # never sent
 CUT_OFF = _again(ErrorKind.CONNECTION, Signal.NEUTRAL, billing=Billing.UNKNOWN)  # sent, no answer
+OUTRUN = Verdict(ErrorKind.OUTRUN, billing=Billing.UNKNOWN)  # sent, and broken off by us
 BAD_RESPONSE = _again(ErrorKind.BAD_RESPONSE, Signal.NEUTRAL, billing=Billing.UNKNOWN)
 NETWORK_ERROR = _again(ErrorKind.NETWORK_ERROR, Signal.STRAINED)
 LOCAL_TROUBLE = Verdict(

@@ -24,12 +24,14 @@ from batchkit.folder import RunFolder, write_json
 from batchkit.history import History
 from batchkit.inputs import Input, open_input
 from batchkit.journal import FORMAT, Journal, SealedPart
+from batchkit.lane_plan import LanePlan, plan_lanes
 from batchkit.lanes import (
     Shared,
-    build_lane,
+    build_lanes,
+    check_currencies,
+    fit_connections,
     open_purse,
     refusal_of,
-    slots_that_fit,
     take_reins,
 )
 from batchkit.learned import LearnedLimits, key_fingerprint, state_folder
@@ -95,10 +97,11 @@ def prepared(spec: Spec, console: Console) -> Iterator[Execution]:
         except WriteError as error:
             raise StoppedError(disk_trouble(error)) from error
         try:
+            check_currencies(spec, opened.plan.models)
             with served(spec, console.say) as address:
                 endpoints = {
                     name: resolve(spec, spec.table[name], os.environ, address)
-                    for name in opened.plan.models
+                    for name in [*opened.plan.models, *spec.fallback]
                 }
                 execution = Execution(
                     spec, given, opened, folder=folder, endpoints=endpoints, console=console
@@ -185,11 +188,12 @@ class Execution:
 
         Raises `StoppedError` if the run's folder cannot be written before anything is sent.
         """
-        slots = slots_that_fit(self.spec, self.opened.plan.models, self.console.say)
+        plans = fit_connections(plan_lanes(self.spec, self.opened.plan), self.console.say)
+        slots = {plan.name: plan.slots for plan in plans}
         done = self.opened.settled.count
         self._log.event("started", rows=self.opened.plan.rows, settled=done, slots=slots)
         self._log.event("estimated", models=self.expectation.estimates)
-        session = self._session(slots)
+        session = _session(plans, at_once=2 if self.spec.hedge else 1)
         try:
             self._begin(session)
         except WriteError as error:
@@ -213,13 +217,11 @@ class Execution:
                 reader=self._reader,
                 only=self.only,
             )
-            lanes = [
-                build_lane(name, slot, self.endpoints[name], shared) for name, slot in slots.items()
-            ]
+            lanes = build_lanes(plans, self.endpoints, shared)
             self._scheduler = Scheduler(
                 lanes, recorder, stopper, session=session, drain_s=self.spec.drain_s
             )
-            steering = self._steering(lanes, shared)
+            steering = self._steering(lanes, plans, shared)
             progress = self.console.progress(self.opened.plan.rows, recorder.tally.settled)
             run_log = RunLog(self._log)
             watch = Watch(
@@ -253,14 +255,14 @@ class Execution:
             steering.close(is_quiet=not scheduler.is_cancelled)
         steering.keep()
 
-    def _steering(self, lanes: list[Lane], shared: Shared) -> Steering:
+    def _steering(self, lanes: list[Lane], plans: list[LanePlan], shared: Shared) -> Steering:
         state, say = state_folder(os.environ), self.console.say
         is_apart = self.spec.endpoint in {"sim", "local"}  # their addresses come and go
         learned = None if is_apart else LearnedLimits(state)
         return Steering(
             [
-                take_reins(lane, self.endpoints[lane.pool.model.name], shared, learned)
-                for lane in lanes
+                take_reins(lane, plan, self.endpoints[plan.model.name], shared, learned)
+                for lane, plan in zip(lanes, plans, strict=True)
             ],
             Alone() if is_apart else open_lender(state, say),
             state=state,
@@ -272,7 +274,7 @@ class Execution:
         )
 
     async def _make_room(self, slots: Mapping[str, int]) -> str | None:
-        """Prepare for so many requests of each model in flight; why not, if they cannot be."""
+        """Prepare for so many requests of each lane in flight; why not, if they cannot be."""
         assert self._scheduler is not None
         if self.is_stopping:
             return "the run is stopping"
@@ -280,13 +282,6 @@ class Execution:
             return refusal
         noted = await self._scheduler.note_slots(slots)
         return None if noted else f"{self._folder.path}: cannot be written"
-
-    def _session(self, slots: Mapping[str, int]) -> Session:
-        table = self.spec.table
-        return Session(
-            {name: LaneNote(slot, table[name].price.currency) for name, slot in slots.items()},
-            backlog=max(_BACKLOG_LEAST, sum(slots.values())),
-        )
 
     def _begin(self, session: Session) -> None:
         """Note that requests may be in flight from now on, and what a kill left unknown before."""
@@ -318,8 +313,9 @@ class Execution:
         def measure(tally: Tally) -> None:
             tally.wall_s = wall_before + clock.now() - began
             tally.looks = dict(binding.looks)
-            for lane in lanes:
-                _add_occupancy(tally, lane, occupied)
+            for name in {lane.pool.model.name for lane in lanes}:
+                mine = [lane for lane in lanes if lane.pool.model.name == name]
+                _set_occupancy(tally, mine, occupied.get(name, (0.0, 0.0)))
             if (words := self.expectation.look(tally)) is not None:
                 self.console.say(words)
                 self._log.event("drifted", message=words)
@@ -392,7 +388,7 @@ class Execution:
             "endpoint": spec.endpoint,
             "keys": {name: one.key and key_fingerprint(one.key) for name, one in endpoints},
             "endpoints": {name: one.url for name, one in endpoints},
-            "models": spec.table.as_rows(plan.models),
+            "models": spec.table.as_rows([*plan.models, *spec.fallback]),
             "batchkit": __version__,
         }
         write_json(
@@ -412,10 +408,22 @@ class Execution:
         )
 
 
-def _add_occupancy(tally: Tally, lane: Lane, before: Mapping[str, tuple[float, float]]) -> None:
-    model = lane.pool.model
-    lane.pool.gate.utilization()  # brings its account up to now
-    used, offered = before.get(model.name, (0.0, 0.0))
+def _session(plans: list[LanePlan], *, at_once: int) -> Session:
+    notes = {
+        plan.name: LaneNote(plan.model.name, plan.slots, plan.model.price.currency, at_once)
+        for plan in plans
+    }
+    slots = sum(plan.slots for plan in plans)
+    return Session(notes, backlog=max(_BACKLOG_LEAST, slots))
+
+
+def _set_occupancy(tally: Tally, lanes: list[Lane], before: tuple[float, float]) -> None:
+    """What one model's lanes have used and offered, those of earlier starts included."""
+    used, offered = before
+    for lane in lanes:
+        lane.pool.gate.utilization()  # brings its account up to now
+        used += lane.pool.gate.occupancy.used
+        offered += lane.pool.gate.occupancy.offered
+    model = lanes[0].pool.model
     kept = tally.of(model.name, model.price.currency)
-    kept.used_slot_s = used + lane.pool.gate.occupancy.used
-    kept.offered_slot_s = offered + lane.pool.gate.occupancy.offered
+    kept.used_slot_s, kept.offered_slot_s = used, offered

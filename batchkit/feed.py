@@ -17,20 +17,23 @@ T = TypeVar("T")
 class Feed(Generic[T]):
     """Rows waiting for a worker; at most `low` plus one batch of them."""
 
-    def __init__(self, low: int) -> None:
+    def __init__(self, low: int, *, givers: int = 0) -> None:
+        """`givers` are the lanes that may pass rows on, besides the feeder."""
         assert low >= 1
         self._low = low
+        self._givers = givers
         self._rows: deque[T] = deque()
         self._filled = anyio.Event()
         self._drained = anyio.Event()
         self._closed = False
+        self._is_cleared = False
 
     def __len__(self) -> int:
         return len(self._rows)
 
     @property
     def is_exhausted(self) -> bool:
-        """No rows now and none to come."""
+        """No rows now and none to come from the feeder."""
         return self._closed and not self._rows
 
     @property
@@ -45,13 +48,24 @@ class Feed(Generic[T]):
         self._rows.extend(batch)
         self._filled.set()
         while len(self._rows) >= self._low and not self._closed:
-            self._drained = anyio.Event()
-            await self._drained.wait()
+            await self._drain()
+
+    async def pass_on(self, row: T) -> bool:
+        """Add a row of another lane, before all others, when there is room for it.
+
+        False if this lane takes no more rows.
+        """
+        while len(self._rows) >= self._low and not self._is_cleared:
+            await self._drain()
+        if not self._is_cleared:
+            self._rows.appendleft(row)
+            self._filled.set()
+        return not self._is_cleared
 
     async def next(self) -> T | None:
         """The next row, or None when there are no more."""
         while not self._rows:
-            if self._closed:
+            if self._closed and not self._givers:
                 return None
             if self._filled.is_set():
                 self._filled = anyio.Event()
@@ -67,7 +81,19 @@ class Feed(Generic[T]):
         self._filled.set()
         self._drained.set()
 
+    def let_go(self) -> None:
+        """One of the givers has no rows any more."""
+        self._givers -= 1
+        self._filled.set()
+
     def clear(self) -> None:
-        """Drop the rows that nobody has begun, and close."""
+        """Drop the rows that nobody has begun, close, and take no more."""
         self._rows.clear()
+        self._givers = 0
+        self._is_cleared = True
         self.close()
+
+    async def _drain(self) -> None:
+        if self._drained.is_set():
+            self._drained = anyio.Event()
+        await self._drained.wait()

@@ -1,24 +1,34 @@
-"""Reads one model's rows, in input order, as its workers want them.
+"""Reads one lane's rows as its workers want them.
 
-Each model has its own cursor over the input, so a slow model never holds up a fast one. `batch`
-blocks for I/O and runs in a worker thread.
+Each lane has its own cursor over the input, so a slow one never holds up a fast one. Rows come in
+input order, with two exceptions, so that no long one begins when the others have ended (LPT;
+Graham, "Bounds on Multiprocessing Timing Anomalies", SIAM J. Appl. Math. 1969): the rows with the
+longest prompts of all come first, if the file can be read anywhere, and the last rows come longest
+first. What is known of a length is the prompt's, and the answer's that is allowed. How much it
+brings is in `benchmarks/README.md`. `batch` blocks for I/O and runs in a worker thread.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from heapq import nlargest
+from itertools import accumulate, islice
 from typing import Protocol
 
 from batchkit.assembly import Assembly
+from batchkit.attempts import tokens_of
 from batchkit.document import Document
 from batchkit.errors import RowError, StoppedError
 from batchkit.journal import SettledChunk
+from batchkit.life import Fed
 from batchkit.plan import BLOCK_ROWS, Entry, Plan, block_entries
-from batchkit.pool import Fed
 from batchkit.prepare import Builder
 from batchkit.records import Prior, Request
 from batchkit.rows import SettledRows
 from batchkit.sources import Cursor, Raw
+
+TOKENS_MOST = 4_000_000  # of the prompts that are read at once to be ordered: some 16 MB
 
 
 class Store(Protocol):
@@ -29,7 +39,7 @@ class Store(Protocol):
 
 
 class Feeder:
-    """The rows of one model that have not settled, as requests."""
+    """The rows of one lane that have not settled, as requests."""
 
     def __init__(
         self,
@@ -37,56 +47,103 @@ class Feeder:
         plan: Plan,
         model: str,
         store: Store,
-        cursor: Cursor,
+        cursor: Callable[[], Cursor],
         builder: Builder,
         digest: Callable[[Request | Document], int],
         settled: SettledRows,
         prior: Mapping[int, Prior],
         batch_requests: int,
-        bound: Callable[[Request | Document], int],
+        first_rows: int,
+        last_rows: int,
+        takes: Callable[[int], bool],
+        bounds: Mapping[str, Callable[[Request | Document], int]],
         only: frozenset[int] | None = None,
     ) -> None:
-        """`only` are the rows to ask at all; None for every one."""
+        """The rows of `model` whose estimated prompt tokens the lane `takes`.
+
+        The `first_rows` with the longest prompts come first, unless the rows are few, and the last
+        `last_rows` longest first. `bounds` tells the most that an attempt can cost, by the lane
+        that may make it. `only` are the rows to ask at all; None for every one.
+        """
         self._plan = plan
-        self._model = plan.models.index(model)
-        self._store = store
-        self._cursor = cursor
+        self._model = plan.models.index(model) if model in plan.models else None
+        self._open_cursor = cursor
+        self._cursor = cursor()
         self._builder = builder
         self._digest = digest
         self._prior = prior
         self._batch_requests = batch_requests
         self._only = only
-        self._wanted = self._walk(settled)
-        self._bound_of = bound
+        self._first_rows = first_rows
+        self._last_rows = last_rows
+        self._takes = takes
+        self._bound_of = bounds
+        self._store = store
+        self._settled = settled
+        self._came_first: frozenset[int] = frozenset()
+        self._walking = self._walk()
+        self._ahead: deque[tuple[int, Entry]] = deque()
         self.last_row = -1  # of the batches so far
-        self.bound = 0  # PICO; the most that one attempt of them can cost
+        self.bounds = dict.fromkeys(bounds, 0)  # PICO; the most that one attempt of them can cost
         self.most_requests = 1  # that one of their rows is
 
-    def _walk(self, settled: SettledRows) -> Iterator[tuple[int, Entry]]:
-        for number in range(-(-self._plan.rows // BLOCK_ROWS)):
+    def _walk(self) -> Iterator[tuple[int, Entry]]:
+        blocks = 0 if self._model is None else -(-self._plan.rows // BLOCK_ROWS)
+        for number in range(blocks):
             first = number * BLOCK_ROWS
-            if settled.has_all(range(first, min(first + BLOCK_ROWS, self._plan.rows))):
+            if self._settled.has_all(range(first, min(first + BLOCK_ROWS, self._plan.rows))):
                 continue
             for row, entry in enumerate(block_entries(self._store.block(number)), first):
-                if entry.model != self._model or not entry.requests or row in settled:
+                if entry.model != self._model or not entry.requests:
+                    continue
+                if not self._takes(entry.tokens_each) or row in self._came_first:
+                    continue
+                if row in self._settled:
                     continue
                 if self._only is None or row in self._only:
                     yield row, entry
+
+    def _longest(self) -> dict[int, Entry]:
+        """The rows that come first, in input order; none if all of them can be ordered at once."""
+        lookahead = self._batch_requests + self._last_rows
+        if not self._first_rows or len(list(islice(self._walk(), lookahead))) < lookahead:
+            return {}
+        longest = nlargest(self._first_rows, self._walk(), key=lambda one: one[1].prompt_tokens)
+        sums = accumulate(entry.prompt_tokens for _, entry in longest)
+        fitting = sum(tokens <= TOKENS_MOST for tokens in sums)
+        return dict(sorted(longest[:fitting]))
+
+    def _next_wanted(self) -> dict[int, Entry]:
+        """A batch, or everything that is left if that can be ordered at once."""
+        lookahead = self._batch_requests + self._last_rows
+        self._ahead.extend(islice(self._walking, lookahead - len(self._ahead)))
+        tokens = sum(entry.prompt_tokens for _, entry in self._ahead)
+        is_rest = len(self._ahead) < lookahead and tokens <= TOKENS_MOST
+        wanted: dict[int, Entry] = {}
+        requests = 0
+        while self._ahead and (is_rest or requests < self._batch_requests):
+            row, entry = self._ahead.popleft()
+            wanted[row] = entry
+            requests += entry.requests
+        return wanted
 
     def batch(self) -> list[Fed]:
         """The next rows, up to about `batch_requests` requests; empty at the end.
 
         Raises `StoppedError` if a row is not what was planned.
         """
-        wanted: dict[int, Entry] = {}
-        requests = 0
-        for row, entry in self._wanted:
-            wanted[row] = entry
-            requests += entry.requests
-            if requests >= self._batch_requests:
-                break
-        if not wanted:
-            return []
+        first = self._longest() if self._first_rows else {}
+        self._first_rows = 0
+        if not first:
+            wanted = self._next_wanted()
+            return self._read(wanted, is_ordered=bool(self._ahead)) if wanted else []
+        self._came_first = frozenset(first)
+        fed = self._read(first, is_ordered=False)
+        self._cursor.close()
+        self._cursor = self._open_cursor()  # cursors only go forward
+        return fed
+
+    def _read(self, wanted: dict[int, Entry], *, is_ordered: bool) -> list[Fed]:
         self.most_requests = max(self.most_requests, *(e.requests for e in wanted.values()))
         fed: list[Fed] = []
         taken = self._cursor.take([(row, entry.offset) for row, entry in wanted.items()])
@@ -94,12 +151,15 @@ class Feeder:
             raise self._changed(min(wanted.keys() - {raw.row for raw in taken}))
         for raw in taken:
             asked = self._asked(raw, wanted[raw.row])
-            self.last_row = raw.row
-            self.bound = max(self.bound, self._bound_of(asked))
+            self.last_row = max(self.last_row, raw.row)
+            for lane, bound_of in self._bound_of.items():
+                self.bounds[lane] = max(self.bounds[lane], bound_of(asked))
             if isinstance(asked, Request):
                 fed.append(Fed(asked, self._prior.get(raw.row)))
             else:
                 fed += self._chunks(asked)
+        if not is_ordered:
+            fed.sort(key=lambda one: tokens_of(one.request), reverse=True)
         return fed
 
     def close(self) -> None:

@@ -90,6 +90,7 @@ class Input(msgspec.Struct, frozen=True):
         return RequestBuilder(
             table=spec.table,
             default_model=spec.model,
+            fallback=spec.fallback,
             params={**self.recipe.params, **spec.params},
             template=template,
             finish=finish,

@@ -49,6 +49,7 @@ class LimitsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     concurrency: Positive | dict[str, Positive] | None = None
     timeout: float | None = None  # seconds, one attempt
     max_attempts: Positive | None = None
+    hedge: bool = False  # ask stragglers a second time when slots idle at the end
 
 
 class ScoreKind(StrEnum):
@@ -97,6 +98,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     id: str | None = None
     keep: list[str] = []
     model: str | None = None
+    fallback: list[str] | None = None
     tier: Tier | None = None
     endpoint: str | None = None
     dialect: str | None = None

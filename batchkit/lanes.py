@@ -1,34 +1,43 @@
-"""Putting a lane together: one model's feeder, feed, gate, pool and provider."""
+"""Putting the lanes together: each with its feeder, feed, gate, pool and provider."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from random import Random
 
 import msgspec
 
 from batchkit.accounting import Rates, from_decimal
 from batchkit.adaptive import AdaptiveLimit
+from batchkit.attempts import Attempts
 from batchkit.clock import SystemClock
 from batchkit.descriptors import RESERVED, raise_descriptor_limit
+from batchkit.document import Document
 from batchkit.endpoints import Endpoint
 from batchkit.errors import UsageError
 from batchkit.feed import Feed
 from batchkit.feeder import Feeder
+from batchkit.hedge import Hedging
 from batchkit.inputs import Input
 from batchkit.journal import Journal
+from batchkit.lane_plan import LanePlan, go_on_to
 from batchkit.learned import LearnedLimits, key_fingerprint
+from batchkit.life import Fed
 from batchkit.limits import START_S, Gate
 from batchkit.models import Model
+from batchkit.onward import Onward, Step
 from batchkit.opening import OpenRun
-from batchkit.pool import Fed, Pool
+from batchkit.pool import Pool
 from batchkit.providers.provider import Provider
 from batchkit.providers.transport import Transport
 from batchkit.purse import Purse, largest_bound
 from batchkit.quota import Quota
 from batchkit.recorder import Recorder
+from batchkit.records import Request
 from batchkit.reins import Reins
-from batchkit.requests import digest
+from batchkit.requests import digest, fits
 from batchkit.retry import RetryPolicy
 from batchkit.scheduler import Lane
 from batchkit.shares import Account
@@ -36,17 +45,20 @@ from batchkit.spec import Spec
 from batchkit.stopping import Stopper
 
 _BATCH_LEAST, _BATCH_MOST = 16, 1024  # requests that a feeder reads at once
+_LAST_ROUNDS = 4  # times the slots: rows at the end that come longest first …
+_ORDERED_MOST = 4096  # … and no more, since they are in memory together
 
 
-def slots_that_fit(spec: Spec, models: Iterable[str], say: Callable[[str], None]) -> dict[str, int]:
-    """Requests in flight per model: the table's number, as far as connections can be opened."""
-    slots = {name: spec.slots(name) for name in models}
-    wanted = sum(slots.values())
+def fit_connections(plans: list[LanePlan], say: Callable[[str], None]) -> list[LanePlan]:
+    """`plans` with as many slots as connections can be opened; says so if those are fewer."""
+    wanted = sum(plan.slots for plan in plans)
     fit = raise_descriptor_limit(wanted)
-    if fit < wanted:
-        say(_unfit(fit, wanted))
-        slots = {name: max(1, slot * fit // wanted) for name, slot in slots.items()}
-    return slots
+    if fit >= wanted:
+        return plans
+    say(_unfit(fit, wanted))
+    return [
+        msgspec.structs.replace(plan, slots=max(1, plan.slots * fit // wanted)) for plan in plans
+    ]
 
 
 def refusal_of(slots: Mapping[str, int]) -> str | None:
@@ -63,16 +75,30 @@ def _unfit(fit: int, wanted: int) -> str:
     )
 
 
-def open_purse(spec: Spec, opened: OpenRun) -> Purse | None:
-    """The budget, less what was spent or may have been; raises `UsageError` for two currencies."""
-    if spec.budget is None:
-        return None
-    currencies = {spec.table[name].price.currency for name in opened.plan.models}
-    if len(currencies) > 1:
+def check_currencies(spec: Spec, models: Iterable[str]) -> None:
+    """Raise `UsageError` where one budget, or one row's cost, would need two currencies."""
+    models = list(models)
+    currencies = {name: spec.table[name].price.currency for name in [*models, *spec.fallback]}
+    if len(set(currencies.values())) == 1:
+        return
+    if spec.budget is not None:
         raise UsageError(
-            f"--budget: the models cost {' and '.join(sorted(currencies))}; "
+            f"--budget: the models cost {' and '.join(sorted(set(currencies.values())))}; "
             "a budget has one currency"
         )
+    for name in spec.fallback:
+        for other in models:
+            if currencies[name] != currencies[other]:
+                raise UsageError(
+                    f"fallback: {name} costs {currencies[name]}, {other} {currencies[other]}; "
+                    "what a row costs has one currency"
+                )
+
+
+def open_purse(spec: Spec, opened: OpenRun) -> Purse | None:
+    """The budget, less what was spent or may have been."""
+    if spec.budget is None:
+        return None
     models = [*opened.tally.models.values(), *opened.tally.retired.values()]
     spent = sum(m.cost + m.unknown_bound + m.killed_bound for m in models)
     return Purse(from_decimal(spec.budget), spent)
@@ -93,83 +119,167 @@ class Shared(msgspec.Struct, frozen=True):
     only: frozenset[int] | None = None  # the rows to ask, if not all
 
 
-def build_lane(name: str, slots: int, endpoint: Endpoint, shared: Shared) -> Lane:
-    """The lane of the model `name`, with `slots` requests in flight at most."""
-    spec, opened = shared.given.spec, shared.opened
-    model = spec.table[name]
-    batch = min(_BATCH_MOST, max(_BATCH_LEAST, slots // 2))  # answers come in bursts
-    feed: Feed[Fed] = Feed(batch)
-    stopper = shared.stopper.child()
-    recipe = shared.given.recipe
+class _Entrance(msgspec.Struct, frozen=True):
+    """Where rows come into a lane that is being built."""
+
+    plan: LanePlan
+    feed: Feed[Fed]
+    stopper: Stopper
+    batch_requests: int
+
+
+def build_lanes(
+    plans: list[LanePlan], endpoints: Mapping[str, Endpoint], shared: Shared
+) -> list[Lane]:
+    """The lanes as planned, each with those that its rows may go on to; endpoints are by model."""
+    fallback = shared.given.spec.fallback
+    after = {
+        plan.name: [
+            other.name
+            for model in go_on_to(fallback, plan.model.name)
+            for other in plans
+            if other.model.name == model
+        ]
+        for plan in plans
+    }
+    givers = Counter(name for names in after.values() for name in names)
+    entrances = {plan.name: _entrance(plan, givers[plan.name], shared) for plan in plans}
+    return [
+        _build(
+            entrances[plan.name],
+            [entrances[name] for name in after[plan.name]],
+            endpoints=endpoints,
+            shared=shared,
+        )
+        for plan in plans
+    ]
+
+
+def _entrance(plan: LanePlan, givers: int, shared: Shared) -> _Entrance:
+    requests = min(_BATCH_MOST, max(_BATCH_LEAST, plan.slots // 2))  # answers come in bursts
+    feed: Feed[Fed] = Feed(requests, givers=givers)
+    return _Entrance(plan, feed, shared.stopper.child(), requests)
+
+
+def _build(
+    entrance: _Entrance,
+    after: list[_Entrance],
+    *,
+    endpoints: Mapping[str, Endpoint],
+    shared: Shared,
+) -> Lane:
+    plan, spec = entrance.plan, shared.given.spec
+    endpoint = endpoints[plan.model.name]
+    check = shared.given.recipe.check
+    attempts = _attempts(plan, endpoint, shared)
     pool = Pool(
-        model,
+        attempts,
+        feed=entrance.feed,
+        stopper=entrance.stopper,
+        run_stopper=shared.stopper,
+        policy=RetryPolicy(max_attempts=spec.max_attempts),
+        read=check.read if check is not None else None,
+        key_env=endpoint.key_env,
+        most_backing_off=max(16, plan.slots),
+        rng=shared.rng,
+        asking=_hedging(attempts, entrance.feed) if spec.hedge else None,
+        onward=Onward(plan.model, [_step(one, endpoints) for one in after]),
+    )
+    if plan.model.name not in shared.opened.plan.models:
+        pool.end_of_input()  # it has no rows of its own
+    return Lane(
+        name=plan.name,
+        pool=pool,
+        feed=entrance.feed,
+        feeder=_feeder(entrance, after, shared),
+        stopper=entrance.stopper,
+        workers=min(plan.slots, plan.requests),
+        gives_to=tuple(one.feed for one in after),
+    )
+
+
+def _step(entrance: _Entrance, endpoints: Mapping[str, Endpoint]) -> Step:
+    plan = entrance.plan
+    dialect = endpoints[plan.model.name].dialect
+
+    def accepts(request: Request) -> bool:
+        return plan.takes(request.prompt_tokens) and fits(request, plan.model, dialect)
+
+    return Step(plan.model, entrance.feed, entrance.stopper, accepts)
+
+
+def _hedging(attempts: Attempts, feed: Feed[Fed]) -> Hedging:
+    return Hedging(attempts, is_last=lambda: feed.is_exhausted)
+
+
+def _attempts(plan: LanePlan, endpoint: Endpoint, shared: Shared) -> Attempts:
+    return Attempts(
+        plan.model,
         provider=Provider(
             shared.transport,
             endpoint=endpoint.url,
             dialect=endpoint.dialect,
             api_key=endpoint.key,
-            schema=recipe.schema,
+            schema=shared.given.recipe.schema,
             wall=shared.clock.wall,
         ),
         gate=Gate(
-            AdaptiveLimit(slots),
+            AdaptiveLimit(plan.slots),
             clock=shared.clock.now,
             start_s=START_S,
             rng=shared.rng,
         ),
-        feed=feed,
         recorder=shared.recorder,
-        stopper=stopper,
         run_stopper=shared.stopper,
-        policy=RetryPolicy(max_attempts=spec.max_attempts),
-        timeout_s=spec.timeout_s,
-        read=recipe.check.read if recipe.check is not None else None,
+        timeout_s=shared.given.spec.timeout_s,
         purse=shared.purse,
-        quota=_quota(model),
-        key_env=endpoint.key_env,
-        most_backing_off=max(16, slots),
+        quota=_quota(plan.model),
         clock=shared.clock,
-        rng=shared.rng,
     )
-    return Lane(pool, feed, _feeder(name, batch, shared), stopper, _workers(name, slots, opened))
 
 
-def _feeder(name: str, batch: int, shared: Shared) -> Feeder:
-    opened = shared.opened
-    model = shared.given.spec.table[name]
-    rates = Rates.of(model.price)
+def _feeder(entrance: _Entrance, after: list[_Entrance], shared: Shared) -> Feeder:
+    opened, plan = shared.opened, entrance.plan
     store = shared.reader()
     return Feeder(
         plan=opened.plan,
-        model=name,
+        model=plan.model.name,
         store=store,
-        cursor=shared.given.cursor(store),
+        cursor=partial(shared.given.cursor, store),
         builder=shared.given.rendering(opened.plan),
         digest=digest,
         settled=opened.settled,
         prior=opened.prior,
-        batch_requests=batch,
-        bound=lambda asked: largest_bound(asked, model, rates),
+        batch_requests=entrance.batch_requests,
+        first_rows=min(_ORDERED_MOST, plan.slots) if shared.given.source.can_jump else 0,
+        last_rows=min(_ORDERED_MOST, _LAST_ROUNDS * plan.slots),
+        takes=plan.takes,
+        bounds={one.plan.name: _bound_of(one.plan.model) for one in (entrance, *after)},
         only=shared.only,
     )
 
 
+def _bound_of(model: Model) -> Callable[[Request | Document], int]:
+    rates = Rates.of(model.price)
+    return lambda asked: largest_bound(asked, model, rates)
+
+
 def take_reins(
-    lane: Lane, endpoint: Endpoint, shared: Shared, learned: LearnedLimits | None
+    lane: Lane, plan: LanePlan, endpoint: Endpoint, shared: Shared, learned: LearnedLimits | None
 ) -> Reins:
     """Who sets the slots of `lane`; with `learned` it starts where an earlier run ended."""
-    spec, name, limit = shared.given.spec, lane.pool.model.name, lane.pool.gate.limit
+    limit = lane.pool.gate.limit
     assert isinstance(limit, AdaptiveLimit)
     key = key_fingerprint(endpoint.key)
     now = shared.clock.wall()
     return Reins(
         lane,
         limit,
-        Account(endpoint.url, key, name),
-        table=spec.table[name].slots(spec.tier),
-        rows=shared.opened.plan.share(name).rows,
-        start=None if learned is None else learned.start(endpoint.url, key, name, now=now),
-        patience_s=spec.drain_s,
+        Account(endpoint.url, key, plan.name),
+        table=plan.table,
+        requests=plan.requests,
+        start=None if learned is None else learned.start(endpoint.url, key, plan.name, now=now),
+        patience_s=shared.given.spec.drain_s,
     )
 
 
@@ -177,7 +287,3 @@ def _quota(model: Model) -> Quota | None:
     if model.requests_per_minute is None and model.tokens_per_minute is None:
         return None
     return Quota(model.requests_per_minute, model.tokens_per_minute)
-
-
-def _workers(name: str, slots: int, opened: OpenRun) -> int:
-    return min(slots, opened.plan.share(name).requests)

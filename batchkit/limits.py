@@ -188,16 +188,32 @@ class Gate:
         """Attempts that wait for a slot."""
         return len(self._repeated) + len(self._new)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether no further attempt may begin."""
+        return self._closed
+
     async def acquire(self, *, again: bool = False) -> None:
         """Wait for a slot and take it; raises `DrainingError` once the gate is closed."""
         if self._closed:
             raise DrainingError
+        if not self.acquire_nowait():
+            await self._wait(again=again)
+
+    def acquire_nowait(self) -> bool:
+        """Take a slot if one is open and nobody waits for it."""
         self._account()
         now = self._clock()
-        if not self._is_awaited() and self._room.opens_at(now) <= now:
-            self._room.begin(now)
-        else:
-            await self._wait(again=again)
+        if self._closed or self._is_awaited() or self._room.opens_at(now) > now:
+            return False
+        self._room.begin(now)
+        return True
+
+    def give_back(self) -> None:
+        """Give back a slot in which nothing was sent."""
+        self._account()
+        self._room.give_back()
+        self._admit()
 
     def release(self, signal: Signal, *, started_at: float) -> None:
         """Give a slot back, with what its attempt says about the limit."""

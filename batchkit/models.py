@@ -47,6 +47,14 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 FREE = Price(Decimal(0), Decimal(0))
 
 
+class LongPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rule that limits long prompts apart from the others, and more."""
+
+    above: Positive = 8192  # prompt tokens
+    share: Decimal = Decimal("0.01")  # of the model's requests in flight, rounded down, at least 1
+    concurrency: Positive | dict[Tier, Positive] | None = None  # instead of `share`
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One row of the table."""
 
@@ -55,6 +63,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     context: Positive = 131072  # tokens, prompt and answer together
     max_output: Positive | None = None  # tokens; None: whatever the service allows
     concurrency: Positive | dict[Tier, Positive]  # requests in flight
+    long_prompt: LongPrompt | None = None  # None: long prompts are limited like the others
     price: Price = FREE
     requests_per_minute: Positive | None = None
     tokens_per_minute: Positive | None = None
@@ -68,14 +77,25 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def slots(self, tier: Tier) -> int:
         """Requests that may be in flight at `tier`."""
-        if isinstance(self.concurrency, int):
-            return self.concurrency
-        if tier not in self.concurrency:
+        return self._at(tier, self.concurrency, "concurrency")
+
+    def long_slots(self, tier: Tier) -> int | None:
+        """Of long prompts at `tier`; None if they are not limited apart."""
+        rule = self.long_prompt
+        if rule is None:
+            return None
+        if rule.concurrency is not None:
+            return self._at(tier, rule.concurrency, "long_prompt.concurrency")
+        return max(1, int(self.slots(tier) * rule.share))
+
+    def _at(self, tier: Tier, given: int | dict[Tier, int], key: str) -> int:
+        if isinstance(given, int):
+            return given
+        if tier not in given:
             raise UsageError(
-                f"{self.name}: no concurrency for tier {tier}; the table has "
-                f"{', '.join(self.concurrency)}"
+                f"{self.name}: no {key} for tier {tier}; the table has {', '.join(given)}"
             )
-        return self.concurrency[tier]
+        return given[tier]
 
 
 class ModelTable(Mapping[str, Model]):
@@ -122,6 +142,9 @@ def _model(name: str, row: Mapping[str, Any], place: str) -> Model:
     price = values.pop("price", None)
     if price is not None:
         values["price"] = _price(price, place)
+    long_prompt = values.pop("long_prompt", False)
+    if long_prompt is not False:  # which switches off a rule that an earlier row has
+        values["long_prompt"] = _long_prompt(long_prompt, place)
     if "concurrency" not in values:
         raise UsageError(f"{place}: concurrency is missing; give the requests in flight it allows")
     if not name or any(c.isspace() or not c.isprintable() for c in name):
@@ -130,6 +153,22 @@ def _model(name: str, row: Mapping[str, Any], place: str) -> Model:
         return msgspec.convert(values | {"name": name}, Model)
     except msgspec.ValidationError as error:
         raise UsageError(f"{place}: {in_words(error)}") from error
+
+
+def _long_prompt(rule: Any, place: str) -> LongPrompt:
+    if not isinstance(rule, Mapping):
+        raise UsageError(f"{place}: long_prompt: expected a table or false, got {shown(rule)}")
+    if {"share", "concurrency"} <= rule.keys():
+        raise UsageError(f"{place}: long_prompt: has share and concurrency; give one of them")
+    values = dict(rule)
+    if "share" in values:
+        values["share"] = share = _amount(values["share"], f"{place}: long_prompt.share")
+        if not 0 < share < 1:
+            raise UsageError(f"{place}: long_prompt.share: expected between 0 and 1, got {share}")
+    try:
+        return msgspec.convert(values, LongPrompt)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{place}: long_prompt: {in_words(error)}") from error
 
 
 def _price(price: Any, place: str) -> Price:

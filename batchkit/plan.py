@@ -39,6 +39,11 @@ class Entry(NamedTuple):
     def invalid(self) -> bool:
         return not self.requests
 
+    @property
+    def tokens_each(self) -> int:
+        """Estimated prompt tokens of one of its requests: chunks are cut to be alike."""
+        return -(-self.prompt_tokens // self.requests)
+
 
 class ModelShare(msgspec.Struct):
     """What one model has to do."""
@@ -46,6 +51,7 @@ class ModelShare(msgspec.Struct):
     rows: int = 0
     prompt_tokens: int = 0
     requests: int = 0
+    longest: int = 0  # prompt tokens of the longest request
 
 
 class Plan(msgspec.Struct):
@@ -189,6 +195,7 @@ class PlanWriter:
             tokens, requests = request.prompt_tokens, requests_of(request)
             share.prompt_tokens += tokens
             share.requests += requests
+            share.longest = max(share.longest, -(-tokens // requests))
             id_digest, digest = self._digests(request)
             entry = Entry(id_digest, digest, planned.offset, tokens, model, requests)
         self._block += _ENTRY.pack(*entry)

@@ -1,163 +1,100 @@
-"""One model's workers: each takes a request from the feed and stays with it until it settles.
+"""One lane's workers: each takes a request from the feed and stays with it until it settles.
 
 * A worker belongs to a request, a slot to one attempt of it. A request that backs off keeps its
   worker but no slot, and another worker takes over the slot, up to a bound.
 * Every attempt is journaled when it ends: alone if the request goes on, with the result if it
   settles, so money spent on a request that had not settled survives a kill.
+* A request is asked again only when the record of its last attempt is durable: a kill leaves at
+  most one attempt of it unrecorded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from random import Random
 from typing import Protocol
 
 import anyio
-import msgspec
 import tenacity
+from anyio.abc import TaskGroup
 
-from batchkit import errors
-from batchkit.accounting import Rates
 from batchkit.assembly import Assembly
+from batchkit.attempts import Attempts, Ended
 from batchkit.breaker import Breaker
-from batchkit.errors import Again, Billing, ErrorKind, Signal, Stops
+from batchkit.errors import Again, ErrorKind, Stops
 from batchkit.feed import Feed
-from batchkit.journal import EndedChunk, Record, Settled
-from batchkit.limits import DrainingError, Gate
-from batchkit.models import Model
-from batchkit.purse import OverBudgetError, Purse, attempt_bound
-from batchkit.quota import Quota
-from batchkit.records import Attempt, Completion, Failure, Outcome, Prior, Request, Result, Usage
-from batchkit.retry import RetryPolicy, Tries, is_worth_repeating, new_retrying
-from batchkit.stop_words import hopeless, over_budget, stop_message
+from batchkit.journal import EndedChunk, Settled
+from batchkit.life import Answered, Fed, Life
+from batchkit.limits import DrainingError
+from batchkit.onward import OVERLOADED_FOR_S, Onward, Step
+from batchkit.records import Completion, Failure, Outcome, Request, Result
+from batchkit.retry import RetryPolicy, is_worth_repeating, new_retrying
+from batchkit.stop_words import hopeless, stop_message
 from batchkit.stopping import Cause, Stopper, StopReason
 
 NOBODY_ANSWERED_S = 900.0  # patience with a model that refuses everybody
 
 
-class Fed(msgspec.Struct):
-    """A request on its way to a worker."""
+class Asking(Protocol):
+    """How an answer is asked for: by an attempt, or by two of them at a time."""
 
-    request: Request
-    prior: Prior | None = None
-    assembly: Assembly | None = None  # of the document of which it is a chunk
-
-
-class Exchange(Protocol):
-    """What the pool needs of a provider; nothing that service or network do raises."""
-
-    def prepare(self, request: Request, model: Model) -> bytes: ...
-    async def exchange(self, body: bytes, timeout_s: float) -> Outcome: ...
-
-
-class Sink(Protocol):
-    """Where ended attempts and settled requests go (the recorder)."""
-
-    def put(self, record: Record) -> None: ...
-    async def wait_room(self) -> None: ...
-
-
-class Clock(Protocol):
-    def now(self) -> float: ...  # monotonic seconds
-    def wall(self) -> float: ...  # seconds since the epoch
-
-
-class Answered(msgspec.Struct, frozen=True):
-    """A completion that was read: settled as it is, or asked again with another body."""
-
-    output: str | None = None
-    failure: Failure | None = None
-    again: Request | None = None
-
-
-class Life:
-    """One request from dispatch to settling."""
-
-    __slots__ = (
-        "assembly",
-        "attempts",
-        "body",
-        "cost",
-        "last",
-        "request",
-        "started_at",
-        "tries",
-        "usage",
-    )
-
-    def __init__(self, fed: Fed, tries: Tries, body: bytes, wall: float) -> None:
-        prior = fed.prior or Prior()
-        self.assembly = fed.assembly
-        self.request = fed.request
-        self.tries = tries
-        self.body = body
-        self.attempts = prior.attempts
-        self.usage = prior.usage
-        self.cost = prior.cost
-        self.started_at = prior.first_at or wall
-        self.last: Attempt | None = None
+    async def make(self, life: Life, *, again: bool = False) -> Ended: ...
+    async def watch(self, group: TaskGroup) -> None: ...
 
 
 class Pool:
-    """Workers of one model, as many as it has slots, and one more for each that backs off."""
+    """Workers of one lane, as many as it has slots, and one more for each that backs off."""
 
     def __init__(
         self,
-        model: Model,
+        attempts: Attempts,
         *,
-        provider: Exchange,
-        gate: Gate,
         feed: Feed[Fed],
-        recorder: Sink,
         stopper: Stopper,
         run_stopper: Stopper,
         policy: RetryPolicy,
-        timeout_s: float,
         read: Callable[[Request, Completion, int], Answered] | None,
-        purse: Purse | None,
-        quota: Quota | None = None,
         key_env: str,
         most_backing_off: int,
-        clock: Clock,
         rng: Random,
+        asking: Asking | None = None,
+        onward: Onward | None = None,
     ) -> None:
-        self.model = model
-        self.gate = gate
+        self.model = attempts.model
+        self.gate = attempts.gate
         self.feed = feed
         self.answered = 0
         self.backing_off = 0
-        self._provider = provider
-        self._recorder = recorder
+        self._attempts = attempts
+        self._asking = asking
+        self._make = attempts.make if asking is None else asking.make
+        self._recorder = attempts.recorder
+        self._clock = attempts.clock
+        self._currency = attempts.rates.currency
         self._stopper = stopper
         self._run_stopper = run_stopper
         self._policy = policy
-        self._timeout_s = timeout_s
         self._read = read
-        self._purse = purse
-        self._quota = quota
         self._key_env = key_env
         self._most_backing_off = most_backing_off
-        self._clock = clock
         self._rng = rng
-        self._rates = Rates.of(model.price)
+        self._onward = onward or Onward(self.model, [])
         self._breaker = Breaker()
         self._workers = 0  # not counting those that back off
         self._surplus = 0
-        self._last_good = clock.now()
-        self._first_sent: float | None = None
-        self._longest_s: float | None = None
+        self._begun = 0  # requests that workers have taken and that have not settled
+        self._last_good = self._clock.now()
         self._spawn: Callable[[], None] = lambda: None
 
     @property
     def longest_s(self) -> float:
         """The longest an answer has taken; until one comes, how long it has been waited for."""
-        if self._longest_s is not None or self._first_sent is None:
-            return self._longest_s or 0.0
-        return self._clock.now() - self._first_sent
+        return self._attempts.longest_s
 
     async def run(self, workers: int) -> None:
-        """Work until the feed is exhausted and every request taken from it has settled."""
+        """Work until the feed has ended and every request taken from it has settled."""
         async with anyio.create_task_group() as outer:
             outer.start_soon(self._close_when_stopped, name=f"stop {self.model.name}")
             async with anyio.create_task_group() as group:
@@ -166,6 +103,8 @@ class Pool:
                     group.start_soon(self._work, name=f"worker {self.model.name}")
 
                 self._spawn = spawn
+                if self._asking is not None:
+                    outer.start_soon(self._asking.watch, group, name=f"watch {self.model.name}")
                 self.staff(workers)
             self._spawn = lambda: None
             outer.cancel_scope.cancel()
@@ -184,6 +123,11 @@ class Pool:
             self._last_good = self._clock.now()
         self.gate.change(change)
 
+    def end_of_input(self) -> None:
+        """The feeder has no more rows."""
+        self.feed.close()
+        self._note_pending()
+
     async def _close_when_stopped(self) -> None:
         await self._stopper.wait()
         self._end()
@@ -193,9 +137,15 @@ class Pool:
         self.gate.close()
         self.feed.clear()
 
+    def _note_pending(self) -> None:
+        self.gate.settle_pending(pending=not self.feed.is_exhausted)
+
     async def _work(self) -> None:
         while (fed := await self.feed.next()) is not None:
-            self.gate.settle_pending(pending=not self.feed.is_exhausted)
+            self._note_pending()
+            if self._begun == 0:
+                self._last_good = self._clock.now()  # nobody asked before, so nobody was refused
+            self._begun += 1
             try:
                 if fed.assembly is None:
                     await self._settle(fed)
@@ -203,45 +153,46 @@ class Pool:
                     await self._settle_chunk(fed, fed.assembly)
             except DrainingError:
                 return
-            await self._recorder.wait_room()
+            finally:
+                self._begun -= 1
             if self._surplus:
                 self._surplus -= 1
                 return
 
     async def _settle_chunk(self, fed: Fed, assembly: Assembly) -> None:
-        if assembly.lacks(fed.request):
-            await self._settle(fed)
+        if assembly.lacks(fed.request) and not await self._settle(fed):
+            return
         if assembly.is_complete:  # only for the worker that brings the last answer
             await self._join(assembly)
 
     async def _join(self, assembly: Assembly) -> None:
         following = assembly.following()
         if following is not None:
-            await self._settle(Fed(following, assembly.prior(following), assembly))
-        if assembly.is_complete:
-            self._recorder.put(Settled(assembly.result(self._clock.wall()), None))
+            fed = Fed(following, assembly.prior(following), assembly)
+            if not await self._settle(fed):
+                return
+        self._recorder.put(Settled(assembly.result(self._clock.wall()), None))
 
-    async def _settle(self, fed: Fed) -> None:
-        tries = Tries(self._policy, self._rng)
-        body = self._provider.prepare(fed.request, self.model)
-        life = Life(fed, tries, body, self._clock.wall())
+    async def _settle(self, fed: Fed) -> bool:
+        """Whether the request settled here: another lane may have taken it up."""
+        body = self._attempts.prepare(fed.request)
+        life = Life(fed, self._policy, self._rng, body=body, wall=self._clock.wall())
         asked_again = 0
         while True:
             outcome = await self._answer(life)
             if isinstance(outcome, Failure):
-                self._fail(life, outcome)
-                return
+                return await self._fail(life, outcome)
             self.answered += 1
             answered = self._read(life.request, outcome, asked_again) if self._read else Answered()
             if answered.again is None:
                 self._close(life, outcome, answered)
-                return
+                return True
             asked_again += 1
             assert life.last is not None
             life.last.error_kind = ErrorKind.INVALID_OUTPUT
-            self._recorder.put(life.last)
+            await self._pause(life, 0.0)
             life.request = answered.again
-            life.body = self._provider.prepare(life.request, self.model)
+            life.body = self._attempts.prepare(life.request)
 
     async def _answer(self, life: Life) -> Outcome:
         outcome = await self._attempt(life)
@@ -253,124 +204,101 @@ class Pool:
             outcome = first.pop() if first else await self._attempt(life, again=True)
             if isinstance(outcome, Failure):
                 life.tries.note(outcome)
+                life.tries.is_over = self._is_better_elsewhere(life, outcome)
             return outcome
 
+        async def back_off(seconds: float) -> None:
+            await self._pause(life, seconds)
+
         retrying = new_retrying(
-            life.tries, sleep=self._back_off, before_sleep=partial(self._journal_retry, life)
+            life.tries, sleep=back_off, before_sleep=partial(self._before_pause, life)
         )
         return await retrying(attempt)
 
     async def _attempt(self, life: Life, *, again: bool = False) -> Outcome:
-        if self._purse is None:
-            return await self._exchange(life, again=again)
-        bound = attempt_bound(life.request, self.model, self._rates)
-        try:
-            await self._purse.reserve(bound)
-        except OverBudgetError:
-            self._run_stopper.stop(
-                StopReason(Cause.BUDGET, over_budget(self._purse.budget, self._purse.spent))
-            )
-            raise DrainingError from None
-        try:
-            return await self._exchange(life, again=again)
-        finally:
-            spent = life.last.cost or life.last.bound if life.last is not None else 0
-            self._purse.settle(bound, spent)
-
-    async def _exchange(self, life: Life, *, again: bool) -> Outcome:
-        life.last = None
-        if self._quota is not None:
-            await self._quota.acquire(_tokens_of(life.request))
-        await self.gate.acquire(again=again)
-        started = self._clock.now()
-        self._first_sent = self._first_sent or started
-        life.attempts += 1
-        life.last = attempt = Attempt(
-            row=life.request.row,
-            custom_id=life.request.custom_id,
-            attempt=life.attempts,
-            model=self.model.name,
-            started_at=self._clock.wall(),
-            latency_s=0.0,
-            in_flight=self.gate.in_flight,
-            limit=self.gate.limit.slots,
-            chunk=life.request.chunk,
-        )
-        signal = Signal.NEUTRAL
-        try:
-            outcome = await self._provider.exchange(life.body, self._timeout_s)
-            signal = Signal.GOOD if isinstance(outcome, Completion) else outcome.verdict.signal
-        except BaseException:  # cancelled: it was sent, and may have been executed
-            attempt.latency_s = self._clock.now() - started
-            self._blame(life, attempt, Failure(errors.CUT_OFF, "cancelled"))
-            self._recorder.put(attempt)
-            raise
-        finally:
-            self.gate.release(signal, started_at=started)
-        attempt.latency_s = self._clock.now() - started
-        if isinstance(outcome, Failure):
-            self._blame(life, attempt, outcome)
-        else:
+        outcome, life.last = await self._make(life, again=again)
+        if isinstance(outcome, Completion):
             self._last_good = self._clock.now()
-            self._longest_s = max(self._longest_s or 0.0, attempt.latency_s)
-            attempt.http_status = outcome.http_status
-            self._bill(life, attempt, outcome.usage)
         return outcome
 
-    def _bill(self, life: Life, attempt: Attempt, usage: Usage) -> None:
-        attempt.billing = Billing.BILLED
-        attempt.usage = usage
-        attempt.cost = self._rates.cost(usage)
-        life.usage += usage
-        life.cost += attempt.cost
+    # -- between two attempts ----------------------------------------------------------------------
 
-    def _blame(self, life: Life, attempt: Attempt, failure: Failure) -> None:
-        attempt.http_status = failure.http_status
-        attempt.error_kind = failure.verdict.kind
-        attempt.error_code = failure.code
-        attempt.retry_after_s = failure.retry_after_s
-        attempt.billing = failure.verdict.billing
-        if failure.usage is not None:
-            self._bill(life, attempt, failure.usage)
-        elif attempt.billing is Billing.UNKNOWN:
-            attempt.bound = attempt_bound(life.request, self.model, self._rates)
+    def _is_better_elsewhere(self, life: Life, failure: Failure) -> bool:
+        if failure.verdict.kind is not ErrorKind.OVERLOADED:
+            return False
+        now = self._clock.now()
+        if life.overloaded_at is None:
+            life.overloaded_at = now
+        if now - min(life.overloaded_at, self._last_good) < OVERLOADED_FOR_S:
+            return False
+        step = self._onward.step(life.request, failure)
+        return step is not None and step.is_open
 
-    async def _back_off(self, seconds: float) -> None:
-        self.backing_off += 1
-        lent = self.backing_off <= self._most_backing_off
-        if lent:
-            self._spawn()
-        try:
-            with anyio.move_on_after(seconds):
-                await self._stopper.wait()
-        finally:
-            self.backing_off -= 1
-            self._surplus += lent
-        if self._stopper.is_stopping:
-            raise DrainingError
-
-    def _journal_retry(self, life: Life, state: tenacity.RetryCallState) -> None:
+    def _before_pause(self, life: Life, state: tenacity.RetryCallState) -> None:
         assert state.next_action is not None
         assert state.outcome is not None
         assert life.last is not None
         life.last.wait_s = float(state.next_action.sleep)
-        self._recorder.put(life.last)
-        life.last = None
         failure = state.outcome.result()
         silent_s = self._clock.now() - self._last_good
         if failure.verdict.again is Again.FREE and silent_s > NOBODY_ANSWERED_S:
             self._stop(failure, Stops.MODEL)
 
-    def _fail(self, life: Life, failure: Failure) -> None:
+    async def _pause(self, life: Life, seconds: float) -> None:
+        """Record the last attempt, and wait until another may begin."""
+        number = self._put_attempt(life)
+        with self._lent():
+            with anyio.move_on_after(seconds):
+                await self._stopper.wait()
+            if not self._stopper.is_stopping:
+                await self._recorder.wait_durable(number)
+        if self._stopper.is_stopping:
+            raise DrainingError
+
+    @contextmanager
+    def _lent(self) -> Iterator[None]:
+        """Another worker is there while this one waits for something else than a slot."""
+        self.backing_off += 1
+        lent = self.backing_off <= self._most_backing_off
+        if lent:
+            self._spawn()
+        try:
+            yield
+        finally:
+            self.backing_off -= 1
+            self._surplus += lent
+
+    def _put_attempt(self, life: Life) -> int:
+        assert life.last is not None
+        number = self._recorder.put(life.last)
+        life.last = None
+        return number
+
+    # -- at the end --------------------------------------------------------------------------------
+
+    async def _fail(self, life: Life, failure: Failure) -> bool:
         stops = failure.verdict.stops
         if stops is Stops.UNIFORM:
             stops = Stops.ROW if self.answered else Stops.MODEL
-        if stops is Stops.ROW:
-            self._put(life, self._failed(life, failure))
-            return
-        assert life.last is not None
-        self._recorder.put(life.last)
-        self._stop(failure, stops)
+        if stops is not Stops.ROW:
+            self._put_attempt(life)
+            self._stop(failure, stops)
+        elif (step := self._onward.step(life.request, failure)) is not None:
+            await self._pass_on(life, step)
+        elif failure.verdict.again is Again.FREE:
+            self._put_attempt(life)  # the model it should have gone on to has stopped meanwhile
+        else:
+            result = life.failed(failure, currency=self._currency, wall=self._clock.wall())
+            self._put(life, result)
+            return True
+        return False
+
+    async def _pass_on(self, life: Life, step: Step) -> None:
+        """Let another lane take the row up; one that has stopped leaves it unsettled."""
+        number = self._put_attempt(life)
+        with self._lent():
+            await self._recorder.wait_durable(number)
+            await step.feed.pass_on(Fed(life.request, life.prior(), life.assembly))
 
     def _stop(self, failure: Failure, stops: Stops) -> None:
         reason = StopReason(
@@ -382,15 +310,12 @@ class Pool:
         self._end()
 
     def _close(self, life: Life, completion: Completion, answered: Answered) -> None:
-        result = self._result(life, completion)
-        if answered.failure is not None:
-            result.status = "failed"
-            result.error_kind = answered.failure.verdict.kind
-            result.error_message = answered.failure.message
-            assert life.last is not None
+        assert life.last is not None
+        result = life.answered(
+            completion, answered, currency=self._currency, wall=self._clock.wall()
+        )
+        if result.error_kind is not None:
             life.last.error_kind = result.error_kind
-        result.output = answered.output
-        result.tool_calls = completion.tool_calls
         self._put(life, result)
 
     def _put(self, life: Life, result: Result) -> None:
@@ -405,42 +330,3 @@ class Pool:
         if kind is not None and not self._stopper.is_stopping:
             self._stopper.stop(StopReason(Cause.FAILURES, hopeless(self.model.name, kind)))
             self._end()
-
-    def _failed(self, life: Life, failure: Failure) -> Result:
-        result = self._result(life, failure)
-        result.status = "failed"
-        result.error_kind = failure.verdict.kind
-        result.error_code = failure.code
-        result.error_message = failure.message
-        return result
-
-    def _result(self, life: Life, outcome: Outcome) -> Result:
-        now = self._clock.wall()
-        return Result(
-            row=life.request.row,
-            custom_id=life.request.custom_id,
-            model=self.model.name,
-            status="ok",
-            content=outcome.content,
-            finish_reason=outcome.finish_reason,
-            tool_calls=None,
-            output=None,
-            usage=life.usage,
-            cost=life.cost,
-            currency=self._rates.currency,
-            attempts=life.attempts,
-            latency_s=None if life.last is None else life.last.latency_s,
-            total_s=now - life.started_at,
-            finished_at=now,
-            http_status=outcome.http_status,
-            response_id=outcome.response_id,
-            response_model=outcome.response_model,
-            metadata=life.request.metadata,
-            keep=life.request.keep,
-        )
-
-
-def _tokens_of(request: Request) -> int:
-    """What a request counts against tokens per minute: its prompt and the answer it allows."""
-    asked = request.params.get("max_tokens")
-    return request.prompt_tokens + (asked if isinstance(asked, int) else 0)

@@ -47,6 +47,12 @@ class Purse:
                 self._waiting -= 1
         self.reserved += amount
 
+    def reserve_nowait(self, amount: int) -> bool:
+        """Set `amount` aside if it fits now."""
+        fits = self.spent + self.reserved + amount <= self.budget
+        self.reserved += amount if fits else 0
+        return fits
+
     @property
     def is_awaited(self) -> bool:
         """Whether an attempt waits for money that others have set aside."""

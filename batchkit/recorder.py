@@ -3,7 +3,8 @@
 Rules:
 
 1. Nothing is counted, shown or dropped before the commit that holds it has returned.
-2. Workers never wait for a commit, only for room: what is not durable yet is bounded.
+2. Workers wait for room, since what is not durable yet is bounded, and for a commit only between
+   two attempts of one request.
 3. A part is sealed when its last row is durable; the journal keeps the part's rows until then.
 4. If a write fails, what arrived stays in memory, sending stops, and the write is tried again until
    it succeeds or `give_up` says so.
@@ -61,11 +62,12 @@ class Recorder:
         self._queue: deque[Record] = deque()
         self._to_seal: deque[int] = deque()
         self._wake = anyio.Event()
-        self._room = anyio.Event()
+        self._committed = anyio.Event()
         self._seal_wake = anyio.Event()
         self._writing = anyio.Lock()
         self._closed = False
-        self._unwritten = 0  # records that are not durable yet
+        self._taken = 0  # records; they become durable in this order
+        self._unwritten = 0  # of them, not durable yet
         self._is_committed = False  # nothing more will be written, or can be
         self._done = anyio.Event()
         self.give_up = False  # stop trying to write what the disk refuses
@@ -75,18 +77,31 @@ class Recorder:
 
     # -- for workers -------------------------------------------------------------------------------
 
-    def put(self, record: Record) -> None:
-        """Hand over a result, a settled chunk or an attempt; never waits."""
+    def put(self, record: Record) -> int:
+        """Hand over a result, a settled chunk or an attempt; never waits.
+
+        Its number is for `wait_durable`.
+        """
         self._unwritten += 1
+        self._taken += 1
         self._queue.append(record)
         self._wake.set()
+        return self._taken
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what is not durable yet is below its bound."""
+        return self._unwritten < self._backlog
 
     async def wait_room(self) -> None:
         """Wait until what is not durable yet is below its bound."""
-        while self._unwritten >= self._backlog:
-            if self._room.is_set():
-                self._room = anyio.Event()
-            await self._room.wait()
+        while not self.has_room:
+            await self._next_commit()
+
+    async def wait_durable(self, number: int) -> None:
+        """Wait until the record that `put` gave this number is durable."""
+        while number > self._taken - self._unwritten:
+            await self._next_commit()
 
     @property
     def fill(self) -> float:
@@ -130,6 +145,11 @@ class Recorder:
 
     # -- inside ------------------------------------------------------------------------------------
 
+    async def _next_commit(self) -> None:
+        if self._committed.is_set():
+            self._committed = anyio.Event()
+        await self._committed.wait()
+
     async def _commit_groups(self) -> None:
         while True:
             if not self._queue:
@@ -145,7 +165,7 @@ class Recorder:
             if not await self._commit(group):
                 return
             self._unwritten -= len(group)
-            self._room.set()
+            self._committed.set()
 
     async def _commit(self, group: list[Record]) -> bool:
         settled = [record for record in group if isinstance(record, Settled)]
@@ -173,9 +193,10 @@ class Recorder:
             draft.of(attempt.model, currency(attempt.model)).add_attempt(attempt)
         for record in settled:
             tally = draft.of(record.result.model, currency(record.result.model))
-            if record.attempt is not None:
-                tally.add_attempt(record.attempt)
             tally.add_result(record.result)
+            if record.attempt is not None:  # it may have been another model that answered
+                model = record.attempt.model
+                draft.of(model, currency(model)).add_attempt(record.attempt)
 
     async def _seal_parts(self) -> None:
         while True:

@@ -43,13 +43,14 @@ def backoff(
 class Tries:
     """What one request has used up so far: the state behind tenacity's `stop` and `wait`."""
 
-    __slots__ = ("_policy", "_rng", "failures", "refusals")
+    __slots__ = ("_policy", "_rng", "failures", "is_over", "refusals")
 
     def __init__(self, policy: RetryPolicy, rng: Random) -> None:
         self._policy = policy
         self._rng = rng
         self.failures = 0  # counted against max_attempts
         self.refusals = 0
+        self.is_over = False  # set by whoever knows of something better than waiting
 
     def note(self, failure: Failure) -> None:
         """Count one failed attempt; called once per attempt, before any decision on it."""
@@ -59,7 +60,7 @@ class Tries:
             self.refusals += 1
 
     def stop(self, _state: tenacity.RetryCallState) -> bool:
-        return self.failures >= self._policy.max_attempts
+        return self.is_over or self.failures >= self._policy.max_attempts
 
     def wait(self, state: tenacity.RetryCallState) -> float:
         assert state.outcome is not None

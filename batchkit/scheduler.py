@@ -1,6 +1,7 @@
-"""Keeps every model busy until its rows have settled or something says stop.
+"""Keeps every lane busy until its rows have settled or something says stop.
 
-For each model a feeder, a feed and a pool, independent of the others; one recorder for all.
+For each lane a feeder, a feed and a pool, independent of the others, save that rows may go on from
+one to another; one recorder for all.
 """
 
 from __future__ import annotations
@@ -15,20 +16,23 @@ from batchkit.errors import BatchkitError
 from batchkit.feed import Feed
 from batchkit.feeder import Feeder
 from batchkit.journal import DamagedError
-from batchkit.pool import Fed, Pool
+from batchkit.life import Fed
+from batchkit.pool import Pool
 from batchkit.recorder import Recorder, damaged
 from batchkit.session import Session, encode_session
 from batchkit.stopping import Cause, Stopper, StopReason
 
 
 class Lane(msgspec.Struct, frozen=True):
-    """One model's way through the run."""
+    """The rows of a model, or its long prompts, on their way through the run."""
 
+    name: str
     pool: Pool
     feed: Feed[Fed]
     feeder: Feeder
     stopper: Stopper
     workers: int
+    gives_to: tuple[Feed[Fed], ...] = ()  # where its rows may go on to
 
 
 class Scheduler:
@@ -48,7 +52,7 @@ class Scheduler:
         self._stopper = stopper
         self._session = session
         self._drain_s = drain_s
-        self._work = anyio.CancelScope()
+        self._working = anyio.CancelScope()
         self._feeding = anyio.CapacityLimiter(max(1, len(lanes)))
 
     async def run(self) -> None:
@@ -56,13 +60,11 @@ class Scheduler:
         async with anyio.create_task_group() as group:
             group.start_soon(self._recorder.run, name="recorder")
             group.start_soon(self._bound_drain, name="drain")
-            with self._work:
+            with self._working:
                 async with anyio.create_task_group() as work:
                     for lane in self._lanes:
-                        work.start_soon(self._feed, lane, name=f"feeder {lane.pool.model.name}")
-                        work.start_soon(
-                            lane.pool.run, lane.workers, name=f"pool {lane.pool.model.name}"
-                        )
+                        work.start_soon(self._feed, lane, name=f"feeder {lane.name}")
+                        work.start_soon(self._work_off, lane, name=f"pool {lane.name}")
             self._recorder.close()
             await self._recorder.wait_done()
             if self._recorder.has_all:
@@ -73,14 +75,14 @@ class Scheduler:
 
     def cancel(self) -> None:
         """Break off what is in flight; what arrived is still committed."""
-        self._work.cancel()
+        self._working.cancel()
 
     @property
     def is_cancelled(self) -> bool:
-        return self._work.cancel_called
+        return self._working.cancel_called
 
     async def note_slots(self, slots: Mapping[str, int]) -> bool:
-        """Make it durable that so many requests of each model may be in flight from now on."""
+        """Make it durable that so many requests of each lane may be in flight from now on."""
         for name, most in slots.items():
             note = self._session.lanes[name]
             note.slots = max(note.slots, most)
@@ -93,14 +95,23 @@ class Scheduler:
         self._recorder.give_up = True
 
     async def _note(self, lane: Lane) -> bool:
-        """Make it durable that a batch may be in flight from now on."""
-        note = self._session.lanes[lane.pool.model.name]
-        note.last_row, note.bound = lane.feeder.last_row, lane.feeder.bound
-        note.requests = lane.feeder.most_requests
+        """Make it durable that a batch may be in flight from now on, here or where it goes on."""
+        for name, bound in lane.feeder.bounds.items():
+            note = self._session.lanes[name]
+            note.last_row = max(note.last_row, lane.feeder.last_row)
+            note.bound = max(note.bound, bound)
+            note.requests = max(note.requests, lane.feeder.most_requests)
         return await self._save()
 
     async def _save(self) -> bool:
         return await self._recorder.save({"session": encode_session(self._session)})
+
+    async def _work_off(self, lane: Lane) -> None:
+        try:
+            await lane.pool.run(lane.workers)
+        finally:
+            for feed in lane.gives_to:
+                feed.let_go()
 
     async def _feed(self, lane: Lane) -> None:
         try:
@@ -117,5 +128,5 @@ class Scheduler:
             words = (error.strerror or str(error)).lower()
             self._stopper.stop(StopReason(Cause.FATAL, f"the input cannot be read: {words}"))
         finally:
-            lane.feed.close()
+            lane.pool.end_of_input()
             lane.feeder.close()

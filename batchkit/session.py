@@ -13,17 +13,19 @@ from batchkit.rows import SettledRows
 
 
 class LaneNote(msgspec.Struct):
-    """How far one model's rows had been handed out."""
+    """How far one lane's rows had been handed out."""
 
+    model: str
     slots: int
     currency: str = "CNY"
+    at_once: int = 1  # attempts of one row that can be in flight at the same time
     last_row: int = -1
     bound: int = 0  # PICO; the most that one attempt of the rows handed out can cost
     requests: int = 1  # the most that one of these rows is
 
 
 class Session(msgspec.Struct):
-    """One start of a run."""
+    """One start of a run; its lanes by their names."""
 
     lanes: dict[str, LaneNote]
     backlog: int = 0  # records that may not be durable yet while others are in flight
@@ -44,12 +46,13 @@ def in_flight_at_kill(session: Session | None, settled: SettledRows) -> list[InF
     if session is None or session.is_clean:
         return []
     found: list[InFlightAtKill] = []
-    for model, note in session.lanes.items():
+    for note in session.lanes.values():
         most = note.slots + session.backlog
-        attempts = min(most, settled.open_before(note.last_row + 1) * note.requests)
+        begun = settled.open_before(note.last_row + 1) * note.requests
+        attempts = min(most, note.at_once * begun)
         if attempts:
             bound = attempts * note.bound
-            found.append(InFlightAtKill(model, note.currency, attempts, bound))
+            found.append(InFlightAtKill(note.model, note.currency, attempts, bound))
     return found
 
 

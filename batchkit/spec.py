@@ -63,6 +63,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int | None = None
     budget: str | Decimal | None = None
     confirm_above: str | Decimal | None = None  # ask before spending more, by the estimate
+    fallback: Sequence[str] | None = None  # models that a row goes on to, in this order
+    hedge: bool | None = None  # ask stragglers a second time when slots idle at the end
     limit: int | None = None
     models: str | Path | None = None
     schema: Any = None  # a JSON Schema, the path of one, a msgspec or pydantic class
@@ -92,6 +94,8 @@ class OptionWords(TypedDict, total=False):
     max_attempts: int
     budget: str | Decimal
     confirm_above: str | Decimal
+    fallback: Sequence[str]
+    hedge: bool
     limit: int
     models: str | Path
     schema: Any
@@ -115,6 +119,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     id_column: str | None
     keep: tuple[str, ...]
     model: str | None
+    fallback: tuple[str, ...]
     tier: Tier
     endpoint: str  # bigmodel, local, sim or a URL
     dialect: str | None
@@ -133,6 +138,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: dict[str, int]  # by model; "" for every model
     timeout_s: float
     max_attempts: int
+    hedge: bool
     limit: int | None
     format: Format
     skip_invalid: bool
@@ -195,6 +201,9 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         id_column=job.id or (job.group.by if job.group else None),
         keep=tuple(job.keep),
         model=model.lower() if model else None,
+        fallback=_fallback(
+            _said(options.fallback, "--fallback", job.fallback, f"{place}: fallback"), table
+        ),
         tier=_choice(Tier, options.tier or job.tier or Tier.V0, "--tier"),
         endpoint=endpoint,
         dialect=options.dialect or job.dialect,
@@ -231,6 +240,7 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
             or (DEFAULT_MAX_ATTEMPTS, ""),
             least=1,
         ),
+        hedge=job.limits.hedge if options.hedge is None else options.hedge,
         limit=None if options.limit is None else _at_least(options.limit, "--limit", least=1),
         format=_choice(Format, options.format or Format.ARROW, "--format"),
         skip_invalid=options.skip_invalid,
@@ -309,6 +319,20 @@ def _concurrency(
             raise UsageError(f"{place}: model {name!r} is not in the model table")
         _at_least(ceiling, place, least=1)
     return {name.lower(): ceiling for name, ceiling in ceilings.items()}
+
+
+def _fallback(said: tuple[Sequence[str], str] | None, table: ModelTable) -> tuple[str, ...]:
+    names, place = said or ((), "")
+    found: list[str] = []
+    for name in names:
+        if name.lower() not in table:
+            raise UsageError(
+                f"{place}: model {name!r} is not in the model table; add it with --models"
+            )
+        if name.lower() in found:
+            raise UsageError(f"{place}: {name!r} would lead back to itself; name each model once")
+        found.append(name.lower())
+    return tuple(found)
 
 
 def _said(flag: _T | None, name: str, key: _T | None, place: str) -> tuple[_T, str] | None:

@@ -14,9 +14,10 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from batchkit.attempts import Clock
+from batchkit.lane_plan import split
 from batchkit.learned import LearnedLimits
 from batchkit.leases import LOAN_S, TROUBLE, Leases, is_busy
-from batchkit.pool import Clock
 from batchkit.reins import Reins
 from batchkit.shares import Alone, Ask, Lender, Share
 from batchkit.tuning import Answer, Tune, Wishes
@@ -60,7 +61,7 @@ class Steering:
 
     @property
     def runs(self) -> dict[str, int]:
-        """By model, the runs that share the account, this one included."""
+        """By lane, the runs that share the account, this one included."""
         return {reins.name: reins.runs for reins in self._reins}
 
     async def start(self) -> None:
@@ -133,22 +134,19 @@ class Steering:
     async def tune(self, tune: Tune) -> Answer:
         """Do what the user wants, or say why not; either holds from this moment on."""
         by_name = {reins.name: reins for reins in self._reins}
+        models = {reins.model for reins in self._reins}
         for name in tune.concurrency:
-            if name and name not in by_name:
-                known = shown_names(sorted(by_name))
+            if name and name not in models:
+                known = shown_names(sorted(models))
                 return Answer(
                     refused=f"--concurrency: {shown(name)} is no model of this run: {known}"
                 )
-        wanted = {name: tune.ceiling(name) for name in by_name}
-        allowed = {
-            name: min(slots, by_name[name].table)
-            for name, slots in wanted.items()
-            if slots is not None
-        }
+        wanted = self._by_lane({model: tune.ceiling(model) for model in models})
+        allowed = {name: min(slots, by_name[name].table) for name, slots in wanted.items()}
         refusal = await self._make_room({n: r.allowed for n, r in by_name.items()} | allowed)
         if refusal is not None:
             return Answer(refused=refusal)
-        lines = [by_name[name].words(wanted[name] or slots) for name, slots in allowed.items()]
+        lines = [by_name[name].words(slots) for name, slots in wanted.items()]
         for name, slots in allowed.items():
             by_name[name].allow(slots)
         if tune.paused is not None:
@@ -156,6 +154,17 @@ class Steering:
                 reins.pause(is_paused=tune.paused)
             lines.append(self._pause_words())
         return Answer(lines=lines)
+
+    def _by_lane(self, ceilings: Mapping[str, int | None]) -> dict[str, int]:
+        """What the user wants of models, by lane; a model's lanes share what it may have."""
+        wanted: dict[str, int] = {}
+        for model, slots in ceilings.items():
+            lanes = [reins for reins in self._reins if reins.model == model]
+            if slots is None:
+                continue
+            parts = [slots] if len(lanes) == 1 else split(slots, lanes[-1].table)
+            wanted |= {reins.name: part for reins, part in zip(lanes, parts, strict=True)}
+        return {reins.name: wanted[reins.name] for reins in self._reins if reins.name in wanted}
 
     def _pause_words(self) -> str:
         if not self.is_paused:

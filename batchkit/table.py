@@ -18,6 +18,7 @@ _HEAD = (
     "V1",
     "V2",
     "V3",
+    "long prompts",
     "input",
     "cached",
     "answer",
@@ -52,6 +53,7 @@ def _cells(model: Model) -> tuple[str, ...]:
         f"{model.context:,}",
         "-" if model.max_output is None else f"{model.max_output:,}",
         *(_slots(model, tier) for tier in Tier),
+        _long_prompts(model),
         *("-" if amount is None else f"{amount.normalize():f}" for amount in prices),
         price.currency,
     )
@@ -62,3 +64,17 @@ def _slots(model: Model, tier: Tier) -> str:
         return f"{model.concurrency:,}"
     slots = model.concurrency.get(tier)
     return "-" if slots is None else f"{slots:,}"
+
+
+def _long_prompts(model: Model) -> str:
+    """`1% > 8,192`: what share of the requests in flight, above how many tokens."""
+    rule = model.long_prompt
+    if rule is None:
+        return "-"
+    if rule.concurrency is None:
+        slots = f"{100 * rule.share:f}".rstrip("0").rstrip(".") + "%"
+    elif isinstance(rule.concurrency, int):
+        slots = f"{rule.concurrency:,}"
+    else:
+        slots = "/".join(f"{slots:,}" for slots in rule.concurrency.values())
+    return f"{slots} > {rule.above:,}"

@@ -84,9 +84,9 @@ class Watch:
     def _model_looks(self) -> Iterator[ModelLook]:
         tallies = self._recorder.tally.models
         for lane in self._lanes:
-            name = lane.pool.model.name
-            refused = tallies[name].refused if name in tallies else 0
-            yield ModelLook(name, lane.pool.gate.limit.slots, refused)
+            tally = tallies.get(lane.name)  # a model's refusals are told once, with its first lane
+            refused = 0 if tally is None else tally.refused
+            yield ModelLook(lane.name, lane.pool.gate.limit.slots, refused)
 
     def _bound(self, *, lag_s: float) -> Bound | None:
         if self._steering.is_paused:
@@ -108,7 +108,7 @@ class Watch:
 
 
 def _model(lane: Lane, runs: Mapping[str, int]) -> ModelLive:
-    gate, name = lane.pool.gate, lane.pool.model.name
+    gate, name = lane.pool.gate, lane.name
     return ModelLive(name, gate.in_flight, gate.limit.slots, lane.pool.backing_off, runs[name])
 
 

@@ -64,10 +64,12 @@ LAYERS = [
     {"status", "forecast", "measuring"},
     {"expectation"},
     # concurrency
-    {"pool", "recorder"},
+    {"life", "recorder"},
+    {"attempts", "onward"},
+    {"hedge", "pool"},
     {"answer_check", "feeder", "label_sources", "example_rows"},
     {"recipe"},
-    {"inputs", "scheduler"},
+    {"inputs", "scheduler", "lane_plan"},
     {"opening"},
     {"resume"},
     # edges

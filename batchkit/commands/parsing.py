@@ -60,6 +60,18 @@ def add_sending(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="exchanges of a row that may fail by themselves (default: 8)",
     )
+    add(
+        "--fallback",
+        metavar="MODEL,…",
+        action="append",
+        help="where a row goes on when its model is overloaded for long or too small; repeatable",
+    )
+    add(
+        "--hedge",
+        action="store_true",
+        default=None,
+        help="ask stragglers a second time when slots idle at the end; costs both attempts",
+    )
     add("--budget", metavar="AMOUNT", help="never spend more than this, in the models' currency")
     add("--format", metavar="arrow|parquet", help="of the result files (default: arrow)")
     add(
@@ -94,6 +106,9 @@ def options_of(namespace: argparse.Namespace) -> Options:
     }
     if "retry_failed" in given:
         given["retry_failed"] = [kind for kind in given["retry_failed"].split(",") if kind]
+    if "fallback" in given:
+        names = ",".join(given["fallback"]).split(",")
+        given["fallback"] = [name.strip() for name in names if name.strip()]
     if "concurrency" in given:
         given["concurrency"] = ceilings_of(given["concurrency"])
     return Options(**given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchkit.errors import RowError
-from batchkit.requests.builder import Finish, RequestBuilder, custom_id_of
+from batchkit.requests.builder import Finish, RequestBuilder, custom_id_of, fits
 from batchkit.requests.identity import digest, id_digest
 
-__all__ = ["Finish", "RequestBuilder", "RowError", "custom_id_of", "digest", "id_digest"]
+__all__ = ["Finish", "RequestBuilder", "RowError", "custom_id_of", "digest", "fits", "id_digest"]

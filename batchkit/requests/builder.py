@@ -66,6 +66,7 @@ class RequestBuilder:
     Args:
         table: The models that may be asked.
         default_model: For rows that name none; None if each must.
+        fallback: Models that rows go on to.
         params: The job's parameters.
         template: Makes prompts of documents; None if rows are requests.
         finish: Adds to a row's messages what the job has for all of them.
@@ -75,7 +76,7 @@ class RequestBuilder:
         dialects: How each model's endpoint speaks, "glm" or "openai".
 
     Raises:
-        UsageError: `params` are not what `default_model` takes.
+        UsageError: `params` are not what `default_model` and `fallback` take.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class RequestBuilder:
         *,
         table: Mapping[str, Model],
         default_model: str | None,
+        fallback: Sequence[str] = (),
         params: Mapping[str, Any] | None = None,
         template: Template | None = None,
         finish: Finish = lambda messages, _values: messages,
@@ -99,7 +101,9 @@ class RequestBuilder:
         self._id_column = id_column
         self._kept = _kept(keep_columns)
         self._not_params = _ENVELOPE | {*keep, *([id_column] if id_column else [])}
-        self._check_defaults()
+        for name in (default_model, *fallback):
+            if name is not None:
+                self._check_params_of(name)
 
     def build(self, raw: Raw, names: Mapping[str, Any] | None = None) -> Request:
         """The request of a row; raises `RowError`.
@@ -138,12 +142,10 @@ class RequestBuilder:
             keep=None if self._kept is None else self._kept(raw),
         )
 
-    def _check_defaults(self) -> None:
-        if self._default_model is None:
-            return
+    def _check_params_of(self, model: str) -> None:
         try:
-            target = self._target(None)
-            check_params(self._params, target.model, target.checks)
+            target = self._target(model)
+            check_params(dict(self._params), target.model, target.checks)
         except RowError as error:
             raise UsageError(f"params: {error}") from error
 
@@ -175,6 +177,17 @@ class RequestBuilder:
         if target is None:
             raise RowError(f"model {shown(name)} is not in the model table; add it with --models")
         return target
+
+
+def fits(request: Request, model: Model, dialect: str) -> bool:
+    """Whether another model than the one that was planned for takes `request` as it is."""
+    try:
+        target = _target(model, dialect)
+        check_messages(request.messages, is_glm=target.is_glm)
+        check_params(dict(request.params), model, target.checks)
+    except RowError:
+        return False
+    return request.prompt_tokens <= model.context
 
 
 def custom_id_of(raw: Raw, id_column: str | None = None) -> str:

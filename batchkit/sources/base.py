@@ -57,6 +57,7 @@ class FileCursor(Cursor, Protocol):
 class Source(ABC):
     """A file of rows."""
 
+    can_jump = False  # whether a cursor reaches any row without reading what lies before it
     columns: tuple[str, ...] | None = None  # every column's name, where the format knows
     keep_columns: tuple[KeepColumn, ...] | None = None  # None: `sources.inference` finds them
 

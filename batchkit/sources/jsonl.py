@@ -26,6 +26,7 @@ class JsonlSource(FileSource):
     def __init__(self, path: Path, compression: Compression) -> None:
         super().__init__(path)
         self._compression = compression
+        self.can_jump = compression is Compression.NONE
         self._check_beginning()
 
     def scan(self) -> Iterator[Raw]:

@@ -20,14 +20,16 @@ import anyio
 import msgspec
 
 from batchkit.adaptive import AdaptiveLimit
+from batchkit.attempts import Attempts
 from batchkit.clock import SystemClock
 from batchkit.descriptors import raise_descriptor_limit
 from batchkit.errors import ErrorKind
 from batchkit.feed import Feed
 from batchkit.journal import Record
+from batchkit.life import Fed
 from batchkit.limits import START_S, FixedLimit, Gate, Limit
 from batchkit.models import builtin_models
-from batchkit.pool import Fed, Pool
+from batchkit.pool import Pool
 from batchkit.providers.aiohttp_transport import AiohttpTransport
 from batchkit.providers.codec import Dialect, encode
 from batchkit.providers.provider import Provider
@@ -58,12 +60,18 @@ class Memory:
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
 
-    def put(self, record: Record) -> None:
+    has_room = True
+
+    def put(self, record: Record) -> int:
         attempt = record if isinstance(record, Attempt) else record.attempt
         if attempt is not None:
             self.attempts.append(attempt)
+        return 0
 
     async def wait_room(self) -> None:
+        pass
+
+    async def wait_durable(self, number: int) -> None:
         pass
 
 
@@ -89,21 +97,26 @@ async def run(case: Case, url: str, limit: Limit) -> tuple[Memory, Gate, float]:
     gate = Gate(limit, clock=clock.now, start_s=START_S)
     feed: Feed[Fed] = Feed(case.rows)
     provider = Provider(transport, endpoint=url, dialect=Dialect.GLM, api_key=None)
-    pool = Pool(
+    attempts = Attempts(
         model,
         provider=provider,
         gate=gate,
-        feed=feed,
         recorder=memory,
+        run_stopper=stopper,
+        timeout_s=300.0,
+        purse=None,
+        quota=None,
+        clock=clock,
+    )
+    pool = Pool(
+        attempts,
+        feed=feed,
         stopper=stopper.child(),
         run_stopper=stopper,
         policy=RetryPolicy(),
-        timeout_s=300.0,
         read=None,
-        purse=None,
         key_env="",
         most_backing_off=max(16, case.told),
-        clock=clock,
         rng=Random(),
     )
     async with anyio.create_task_group() as group:

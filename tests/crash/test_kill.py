@@ -53,12 +53,13 @@ class Attack:
     """One run, killed again and again, and the same requests in a run that is left alone."""
 
     def __init__(
-        self, here: Path, service: Service, rng: Random, spec: str, ids: list[str]
+        self, here: Path, service: Service, rng: Random, spec: str, ids: list[str], *options: str
     ) -> None:
         self.kills = 0
         self._here, self._service, self._rng, self._ids = here, service, rng, ids
         self._ledger: Ledger | None = None
         self._words = [spec, "--endpoint", service.url, "--concurrency", str(SLOTS), "-q"]
+        self._words += options
         assert run(here, *self._words, "-o", "calm").code == 0
         attempts = table(here / "calm", "attempts")
         self.requests = len({(attempt["row"], attempt["chunk"]) for attempt in attempts})
@@ -85,19 +86,21 @@ class Attack:
         victim = self._start(tracer)
         self._killed(victim)
 
-    def finish(self) -> None:
-        """Left alone, the run ends as if nothing had happened."""
+    def finish(self, *, alike: bool = True) -> None:
+        """Left alone, the run ends as if nothing had happened: `alike` to one without kills."""
         assert self._start().wait().code == 0
         self._check()
         out = self._here / "out"
         check_finished(out, self._ids)
-        assert lasting(out) == lasting(self._here / "calm")
+        if alike:
+            assert lasting(out) == lasting(self._here / "calm")
         totals, stats = summary(out), self._service.quiet_stats()
         lost = totals["in_flight_at_kills"]
         assert stats.requests - self._before.requests <= totals["attempts"] + lost
+        outrun = sum(totals["errors"].get("outrun", {}).values())  # some had been answered too
         repeated = stats.answered - self._before.answered - self.requests
         sys.stdout.write(f"{self.kills} kills, {repeated} answers asked again, bound {lost}\n")
-        assert 0 <= repeated <= lost
+        assert 0 <= repeated <= lost + outrun
 
     def _start(self, tracer: Sequence[str] = ()) -> Victim:
         return start(self._here, *self._words, "-o", self._here / "out", tracer=tracer)
@@ -137,7 +140,7 @@ def test_kills_at_any_moment_lose_nothing(seed: int, tmp_path: Path) -> None:
         for _ in range(4):
             attack.kill_at_random()
         attack.finish()
-    assert attack.kills >= (12 if tracing_works() else 3)
+    assert attack.kills >= (8 if tracing_works() else 3)
 
 
 @pytest.mark.parametrize(
@@ -157,3 +160,18 @@ def test_kills_in_the_middle_of_documents_ask_only_unanswered_chunks_again(
             attack.kill_at_random()
         attack.finish()
     assert attack.kills >= (3 if tracing_works() else 1)
+
+
+def test_kills_lose_nothing_while_rows_are_asked_twice_or_go_on(tmp_path: Path) -> None:
+    """Two attempts of a row at a time, or of two models: what a kill leaves is bounded as well.
+
+    Which model a row ends with is chance, so the results are those of no other run.
+    """
+    options = ["--hedge", "--max-attempts", "2", "--fallback", "glm-4-flashx-250414,glm-4-airx"]
+    with faulty_service() as service:
+        ids = write_requests(tmp_path / "q.jsonl", ROWS)
+        attack = Attack(tmp_path, service, Random(7), "q.jsonl", ids, *options)
+        for _ in range(5):
+            attack.kill_at_random()
+        attack.finish(alike=False)
+    assert attack.kills >= 2

@@ -8,7 +8,7 @@ import pytest
 
 from batchkit import errors
 from batchkit.answer_check import AnswerCheck, Form
-from batchkit.pool import Answered
+from batchkit.life import Answered
 from batchkit.records import Completion, Failure, Request, Usage
 from batchkit.schema import OutputSchema
 

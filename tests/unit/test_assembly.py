@@ -13,10 +13,10 @@ from batchkit.assembly import Assembly
 from batchkit.document import Document, Join
 from batchkit.errors import ErrorKind
 from batchkit.journal import EndedChunk, SettledChunk
-from batchkit.pool import Fed
+from batchkit.life import Fed
 from batchkit.records import Completion, Outcome, Prior, Request, Result, Usage
 from batchkit.stopping import Cause, StopReason
-from tests.unit.test_pool import ANSWER, ANSWER_COST, Bench, Scripted, failed
+from tests.pool_bench import ANSWER, ANSWER_COST, Bench, Scripted, failed
 
 pytestmark = pytest.mark.anyio
 

@@ -157,3 +157,54 @@ async def test_a_cancelled_feeder_leaves_its_rows() -> None:
         await feed.put([1, 2])
     feed.close()
     assert [await feed.next(), await feed.next(), await feed.next()] == [1, 2, None]
+
+
+async def test_a_row_of_another_lane_comes_first() -> None:
+    feed: Feed[int] = Feed(10, givers=1)
+    await feed.put([1, 2])
+    assert await feed.pass_on(3)
+    assert [await feed.next(), await feed.next(), await feed.next()] == [3, 1, 2]
+
+
+async def test_a_feed_ends_when_its_feeder_and_every_giver_have_ended() -> None:
+    feed: Feed[int] = Feed(10, givers=2)
+    taken: list[int] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(take_all, feed, taken)
+        feed.close()
+        feed.let_go()
+        await anyio.wait_all_tasks_blocked()
+        assert feed.is_exhausted
+        assert await feed.pass_on(1)
+        await anyio.wait_all_tasks_blocked()
+        assert taken == [1]
+        feed.let_go()
+    assert await feed.next() is None
+
+
+async def test_whoever_passes_rows_on_waits_for_room() -> None:
+    feed: Feed[int] = Feed(2, givers=1)
+    async with anyio.create_task_group() as group:
+        for row in range(10):
+            group.start_soon(feed.pass_on, row)
+        for _ in range(10):
+            await anyio.wait_all_tasks_blocked()
+            assert len(feed) <= 2
+            await feed.next()
+    assert len(feed) == 0
+
+
+async def test_a_cleared_feed_takes_no_row_and_releases_who_waits() -> None:
+    feed: Feed[int] = Feed(1, givers=1)
+    said: list[bool] = []
+
+    async def give(row: int) -> None:
+        said.append(await feed.pass_on(row))
+
+    async with anyio.create_task_group() as group:
+        await give(1)
+        group.start_soon(give, 2)
+        await anyio.wait_all_tasks_blocked()
+        feed.clear()
+    assert said == [True, False]
+    assert await feed.next() is None

@@ -9,9 +9,18 @@ from typing import Any
 import pytest
 
 from batchkit.errors import UsageError
-from batchkit.models import FREE, Model, ModelTable, Price, Tier, builtin_models, read_models
+from batchkit.models import (
+    FREE,
+    LongPrompt,
+    Model,
+    ModelTable,
+    Price,
+    Tier,
+    builtin_models,
+    read_models,
+)
 
-PLUS, AIR = "glm-4-plus", "glm-4-air-250414"
+PLUS, AIR, FLASH = "glm-4-plus", "glm-4-air-250414", "glm-4-flash-250414"
 
 # context, largest answer, price of input and output, of cached input, of a batch, slots V0 to V3
 PUBLISHED: dict[str, tuple[int, int, str, str | None, str | None, list[int]]] = {
@@ -48,6 +57,7 @@ def test_the_builtin_table_holds_the_published_figures(table: ModelTable) -> Non
             max_output=max_output,
             concurrency=dict(zip(Tier, slots, strict=True)),
             price=Price(Decimal(price), Decimal(price), amount(cached), amount(batch), "CNY"),
+            long_prompt=LongPrompt(above=8192, share=Decimal("0.01")) if name == FLASH else None,
         )
 
 
@@ -60,6 +70,41 @@ def test_a_tier_without_a_number_is_refused() -> None:
     model = Model(name="m", concurrency={Tier.V0: 5, Tier.V2: 9})
     with pytest.raises(UsageError, match=r"^m: no concurrency for tier V1; the table has V0, V2$"):
         model.slots(Tier.V1)
+
+
+def test_long_prompts_have_a_share_of_the_slots_or_a_number(table: ModelTable) -> None:
+    assert [table[FLASH].long_slots(tier) for tier in Tier] == [2, 10, 20, 30]
+    assert table[PLUS].long_slots(Tier.V0) is None
+    rule = {"above": 4096, "concurrency": {"V0": 3}}
+    extended = table.extended({FLASH: {"long_prompt": rule}}, "m.toml")
+    assert extended[FLASH].long_slots(Tier.V0) == 3
+    assert extended[FLASH].long_prompt == LongPrompt(above=4096, concurrency={Tier.V0: 3})
+    assert Model(name="m", concurrency=7, long_prompt=LongPrompt()).long_slots(Tier.V0) == 1
+
+
+def test_the_rule_for_long_prompts_can_be_switched_off(table: ModelTable) -> None:
+    extended = table.extended({FLASH: {"long_prompt": False}}, "m.toml")
+    assert extended[FLASH].long_slots(Tier.V0) is None
+    assert extended.extended(extended.as_rows([FLASH]), "again")[FLASH] == extended[FLASH]
+
+
+@pytest.mark.parametrize(
+    ("rule", "fault"),
+    [
+        (True, "expected a table or false, got True"),
+        ({"share": "0.1", "concurrency": 2}, "has share and concurrency; give one of them"),
+        ({"share": "1.5"}, "share: expected between 0 and 1, got 1.5"),
+        ({"share": 0}, "share: expected between 0 and 1, got 0"),
+        ({"share": "many"}, "share: expected a decimal amount, got 'many'"),
+        ({"above": 0}, "above: expected int >= 1"),
+        ({"over": 9}, "object contains unknown field over"),
+    ],
+)
+def test_a_rule_for_long_prompts_that_makes_no_sense_is_refused(rule: Any, fault: str) -> None:
+    said = refusal({"m": {"concurrency": 5, "long_prompt": rule}})
+    place, _, words = said.partition("long_prompt")
+    assert place == 'm.toml: models."m": '
+    assert words.removeprefix(".").removeprefix(": ") == fault
 
 
 def test_a_single_key_is_overridden_and_the_rest_stays(table: ModelTable) -> None:

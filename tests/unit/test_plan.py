@@ -44,7 +44,7 @@ def test_entries_come_back_as_they_were_added() -> None:
     ids = [writer.add(p) for p in (planned(0), planned(1, "n", 9), invalid(2), planned(3))]
     assert ids == [2**64 - 1, 2**64 - 2, None, 2**64 - 4]
     assert (writer.rows, writer.invalid, writer.models) == (4, 1, ["m", "n"])
-    assert writer.shares == [ModelShare(2, 14, 2), ModelShare(1, 9, 1)]
+    assert writer.shares == [ModelShare(2, 14, 2, longest=7), ModelShare(1, 9, 1, longest=9)]
 
 
 @pytest.mark.parametrize("rows", [0, 1, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1])
@@ -93,7 +93,10 @@ def test_a_planned_row_can_still_turn_out_invalid() -> None:
     assert writer.invalid == 1
     assert writer.shares[0].rows == half
     assert writer.shares[1] == ModelShare(
-        half - 1, sum(range(1, rows, 2)) - (BLOCK_ROWS + 1), half - 1
+        half - 1,
+        sum(range(1, rows, 2)) - (BLOCK_ROWS + 1),
+        half - 1,
+        longest=BLOCK_ROWS + 1,
     )
 
 

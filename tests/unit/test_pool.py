@@ -2,146 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from random import Random
 from typing import Any
 
 import anyio
 import pytest
 
 from batchkit import errors
-from batchkit.clock import LoopClock
-from batchkit.errors import BY_CODE, Billing, ErrorKind, verdict_for
-from batchkit.feed import Feed
-from batchkit.journal import Record, Settled
-from batchkit.limits import FixedLimit, Gate
-from batchkit.models import Model, Price
-from batchkit.pool import NOBODY_ANSWERED_S, Answered, Fed, Pool
-from batchkit.purse import Purse
-from batchkit.records import Attempt, Completion, Failure, Outcome, Prior, Request, Usage
-from batchkit.retry import RetryPolicy
-from batchkit.stopping import Cause, Stopper, StopReason
+from batchkit.errors import BY_CODE, Billing, ErrorKind
+from batchkit.life import Answered
+from batchkit.limits import FixedLimit
+from batchkit.pool import NOBODY_ANSWERED_S
+from batchkit.records import Completion, Failure, Prior, Request, Usage
+from batchkit.stopping import Cause, StopReason
+from tests.pool_bench import ANSWER_COST, IN, Bench, Committing, Scripted, failed
 
 pytestmark = pytest.mark.anyio
-
-MODEL = Model(name="m", concurrency=4, max_output=100, price=Price(Decimal(1), Decimal(2)))
-IN, OUT = 10**6, 2 * 10**6  # PICO per token
-ANSWER = Completion("yes", "stop", Usage(10, 0, 5))
-ANSWER_COST = 10 * IN + 5 * OUT
 
 
 @pytest.fixture
 def anyio_backend(virtual_clock: Any) -> Any:
     return virtual_clock
-
-
-def failed(code: str, status: int = 429, **rest: Any) -> Failure:
-    return Failure(verdict_for(status, code), "words", http_status=status, code=code, **rest)
-
-
-class Memory:
-    """A recorder that keeps everything."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-
-    def put(self, record: Record) -> None:
-        self.records.append(record)
-
-    async def wait_room(self) -> None:
-        pass
-
-    @property
-    def settled(self) -> dict[str, Settled]:
-        return {r.result.custom_id: r for r in self.records if isinstance(r, Settled)}
-
-    @property
-    def attempts(self) -> list[Attempt]:
-        every = [r if isinstance(r, Attempt) else r.attempt for r in self.records]
-        return [attempt for attempt in every if attempt is not None]
-
-
-class Scripted:
-    """A provider that answers each request from its script, and `ANSWER` when that is used up."""
-
-    def __init__(self, scripts: Mapping[str, Sequence[Outcome]], latency_s: float = 1.0) -> None:
-        self.scripts = {custom_id: list(script) for custom_id, script in scripts.items()}
-        self.latency_s = latency_s
-        self.in_flight = 0
-        self.max_in_flight = 0
-        self.sent: list[str] = []
-
-    def prepare(self, request: Request, model: Model) -> bytes:
-        assert model is MODEL
-        chunk = "" if request.chunk is None else f"/{request.chunk}"
-        return f"{request.custom_id}{chunk}".encode()
-
-    async def exchange(self, body: bytes, timeout_s: float) -> Outcome:
-        assert timeout_s == 60.0
-        custom_id = body.decode()
-        self.sent.append(custom_id)
-        self.in_flight += 1
-        self.max_in_flight = max(self.max_in_flight, self.in_flight)
-        try:
-            await anyio.sleep(self.latency_s)
-        finally:
-            self.in_flight -= 1
-        script = self.scripts.get(custom_id)
-        return script.pop(0) if script else ANSWER
-
-
-class Bench:
-    """One pool with everything around it."""
-
-    def __init__(
-        self, provider: Scripted, *, slots: int = 4, read: Any = None, budget: int | None = None
-    ) -> None:
-        clock = LoopClock()
-        self.provider = provider
-        self.memory = Memory()
-        self.run_stopper = Stopper()
-        self.stopper = self.run_stopper.child()
-        self.feed: Feed[Fed] = Feed(1000)
-        self.gate = Gate(FixedLimit(slots), clock=clock.now)
-        self.slots = slots
-        self.purse = None if budget is None else Purse(budget, 0)
-        self.pool = Pool(
-            MODEL,
-            provider=provider,
-            gate=self.gate,
-            feed=self.feed,
-            recorder=self.memory,
-            stopper=self.stopper,
-            run_stopper=self.run_stopper,
-            policy=RetryPolicy(max_attempts=3),
-            timeout_s=60.0,
-            read=read,
-            purse=self.purse,
-            key_env="SOME_KEY",
-            most_backing_off=8,
-            clock=clock,
-            rng=Random(1),
-        )
-
-    async def run(self, ids: Sequence[str], prior: Mapping[str, Prior] | None = None) -> float:
-        """Run `ids` through the pool; the (virtual) seconds it took."""
-        rows = [Fed(request(row, i), (prior or {}).get(i)) for row, i in enumerate(ids)]
-        return await self.run_fed(rows)
-
-    async def run_fed(self, fed: list[Fed]) -> float:
-        """Run what a feeder gave; the (virtual) seconds it took."""
-        began = anyio.current_time()
-        await self.feed.put(fed)
-        self.feed.close()
-        await self.pool.run(self.slots)
-        assert self.gate.in_flight == 0
-        return anyio.current_time() - began
-
-
-def request(row: int, custom_id: str) -> Request:
-    message = {"role": "user", "content": "ten chars!"}
-    return Request(row, custom_id, "m", [message], {"max_tokens": 20}, 8)
 
 
 async def test_every_row_settles_once_with_its_cost() -> None:
@@ -304,6 +184,46 @@ async def test_spending_of_earlier_runs_is_carried_over() -> None:
         Usage(110, 50, 12),
         ANSWER_COST + 999,
     )
+
+
+async def test_a_request_is_asked_again_only_when_its_last_attempt_is_durable() -> None:
+    """A kill in between would else leave two attempts of one row unrecorded."""
+    bench = Bench(Scripted({"a": [failed("500", 500)]}))
+    bench.memory.commit_s = 100.0
+    await bench.run(["a", "b"])
+    first, second = (a for a in bench.memory.attempts if a.custom_id == "a")
+    assert second.started_at - (first.started_at + first.latency_s) >= 100.0
+
+
+async def test_what_a_kill_leaves_unrecorded_is_bounded_by_slots_and_backlog() -> None:
+    """Attempts in flight, and records that are not durable: retries and lent workers included."""
+    ids = [f"r{n}" for n in range(200)]
+    memory = Committing(backlog=8)
+    scripts = {i: [failed("500", 500)] * 2 for i in ids[::2]}
+    bench = Bench(Scripted(scripts), memory=memory)
+    most = 0
+
+    async def look() -> None:
+        nonlocal most
+        while True:
+            most = max(most, bench.provider.in_flight + memory.unwritten)
+            await anyio.sleep(0.05)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(memory.commit)
+        group.start_soon(look)
+        await bench.run(ids)
+        group.cancel_scope.cancel()
+    assert len(memory.settled) == 200
+    assert 8 < most <= 8 + bench.slots
+
+
+async def test_who_waits_for_a_commit_holds_no_slot() -> None:
+    bench = Bench(Scripted({"a": [failed("500", 500)]}), slots=1)
+    bench.memory.commit_s = 100.0
+    await bench.run(["a", *(f"r{n}" for n in range(50))])
+    assert list(bench.memory.settled)[-1] == "a"
+    assert bench.gate.utilization() == pytest.approx(1.0, abs=0.02)
 
 
 async def test_an_answer_asked_again_is_paid_and_recorded() -> None:

@@ -137,6 +137,40 @@ async def test_workers_wait_for_room_and_all_of_them_go_on() -> None:
     assert sorted(went_on) == [0, 1, 2, 3]
 
 
+async def test_a_record_is_waited_for_until_it_is_durable_and_no_longer() -> None:
+    bench = RecorderBench()
+    bench.journal.trouble["commit"] = [FULL_DISK] * FOR_EVER
+    durable: list[int] = []
+
+    async def wait(number: int) -> None:
+        await bench.recorder.wait_durable(number)
+        durable.append(number)
+
+    async with anyio.create_task_group() as group:
+        numbers = [bench.recorder.put(new_settled(row)) for row in range(3)]
+        for number in numbers:
+            group.start_soon(wait, number)
+        group.start_soon(bench.recorder.run)
+        await until(lambda: len(bench.journal.trouble["commit"]) < FOR_EVER - 3)
+        assert (numbers, durable) == ([1, 2, 3], [])
+        bench.journal.trouble["commit"].clear()
+        await until(lambda: sorted(durable) == [1, 2, 3])
+        await bench.recorder.wait_durable(numbers[-1])
+        bench.recorder.close()
+
+
+async def test_an_attempt_is_counted_with_the_model_that_was_asked() -> None:
+    """A row may have gone on to another model; its result stays with the one it named."""
+    bench = RecorderBench()
+    settled = Settled(new_result(0), new_attempt(0, 2, model="glm-4-air-250414"))
+    await bench.run(settled)
+    models = bench.recorder.tally.models
+    assert {name: (one.ok, one.attempts) for name, one in models.items()} == {
+        "glm-4-plus": (1, 0),
+        "glm-4-air-250414": (0, 1),
+    }
+
+
 async def test_a_group_is_bounded() -> None:
     bench = RecorderBench()
     await bench.run(*(new_attempt(0, number) for number in range(1, GROUP_MOST + 11)))

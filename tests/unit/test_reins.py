@@ -59,9 +59,9 @@ class Run:
             longest_s=self.longest_s,
             staff=self.staffed.append,
         )
-        lane: Any = SimpleNamespace(pool=pool, feed=self)
+        lane: Any = SimpleNamespace(name="m", pool=pool, feed=self)
         self.reins = Reins(
-            lane, limit, ACCOUNT, table=world.cap, rows=rows, start=start, patience_s=30.0
+            lane, limit, ACCOUNT, table=world.cap, requests=rows, start=start, patience_s=30.0
         )
         self.tick()
 

@@ -31,6 +31,7 @@ input  = "banking77.parquet"
 id     = "id"
 keep   = ["label", "split"]
 model  = "GLM-4-Flash-250414"
+fallback = ["GLM-4-Air-250414"]
 tier   = "V1"
 endpoint = "sim"
 dialect = "glm"
@@ -58,6 +59,7 @@ budget = "20.00"
 concurrency = { "glm-4-flash-250414" = 150 }
 timeout = 60
 max_attempts = 4
+hedge = true
 
 [models."glm-4-flash-250414"]
 price = { input = "0.2", output = 0.3 }
@@ -94,6 +96,7 @@ def test_every_key_of_a_job_file_counts(write: Write) -> None:
         id_column="id",
         keep=("label", "split"),
         model=FLASH,
+        fallback=(AIR,),
         tier=Tier.V1,
         endpoint="sim",
         dialect="glm",
@@ -116,6 +119,7 @@ def test_every_key_of_a_job_file_counts(write: Write) -> None:
         concurrency={FLASH: 150},
         timeout_s=60.0,
         max_attempts=4,
+        hedge=True,
         limit=None,
         format=Format.ARROW,
         skip_invalid=False,

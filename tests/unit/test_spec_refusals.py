@@ -125,6 +125,16 @@ def test_a_budget_has_at_most_twelve_decimals(refuse: Refuse) -> None:
             {"model": "gpt"},
             "demo.toml: model 'gpt' is not in the model table; add it with --models",
         ),
+        (
+            "",
+            {"fallback": ["gpt"]},
+            "--fallback: model 'gpt' is not in the model table; add it with --models",
+        ),
+        (
+            'fallback = ["glm-4-airx", "glm-4-plus", "glm-4-airx"]',
+            {},
+            "demo.toml: fallback: 'glm-4-airx' would lead back to itself; name each model once",
+        ),
         ("", {"timeout": 0}, "--timeout: expected seconds above 0, got 0"),
         ("", {"timeout": float("nan")}, "--timeout: expected seconds above 0, got nan"),
         (

@@ -35,8 +35,9 @@ class Clock:
 class FakeReins:
     """A lane of 50 slots, 10 of which the user allows."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, model: str | None = None) -> None:
         self.name = name
+        self.model = model or name
         self.account = Account("http://x", "k", name)
         self.table, self.allowed, self.in_flight, self.ceiling, self.runs = 50, 10, 4, 0, 1
         self.is_paused = False
@@ -181,6 +182,17 @@ async def test_what_cannot_be_done_is_refused_as_a_whole(
     assert await bench.steering.tune(paused) == Answer(refused=fault)
     assert [reins.allowed for reins in bench.reins] == [10, 10]
     assert not bench.steering.is_paused
+
+
+async def test_a_models_lanes_share_what_the_user_allows_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Alone())
+    bench.reins.append(FakeReins("m (long)", "m"))
+    bench.reins[-1].table = 2
+    answer = await bench.steering.tune(Tune(concurrency={"m": 20}))
+    assert answer == Answer(lines=["m: 18", "m (long): 2"])
+    assert [one.allowed for one in bench.reins] == [18, 10, 2]
+    await bench.steering.tune(Tune(concurrency={"m": 1}))
+    assert [one.allowed for one in bench.reins] == [1, 10, 1]
 
 
 async def test_what_was_learned_is_kept_once(tmp_path: Path) -> None:
