@@ -129,10 +129,11 @@ class Attempts:
         started = self.clock.now()
         self._first_sent = self._first_sent or started
         life.attempts += 1
+        life.number += 1
         attempt = Attempt(
             row=life.request.row,
             custom_id=life.request.custom_id,
-            attempt=life.attempts,
+            attempt=life.number,
             model=self.model.name,
             started_at=self.clock.wall(),
             latency_s=0.0,

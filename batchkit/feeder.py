@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from heapq import nlargest
-from itertools import accumulate, islice
 from typing import Protocol
 
 from batchkit.assembly import Assembly
@@ -53,17 +52,18 @@ class Feeder:
         settled: SettledRows,
         prior: Mapping[int, Prior],
         batch_requests: int,
-        first_rows: int,
-        last_rows: int,
+        first_requests: int,
+        last_requests: int,
         takes: Callable[[int], bool],
         bounds: Mapping[str, Callable[[Request | Document], int]],
         only: frozenset[int] | None = None,
     ) -> None:
         """The rows of `model` whose estimated prompt tokens the lane `takes`.
 
-        The `first_rows` with the longest prompts come first, unless the rows are few, and the last
-        `last_rows` longest first. `bounds` tells the most that an attempt can cost, by the lane
-        that may make it. `only` are the rows to ask at all; None for every one.
+        Those with the longest prompts come first, up to `first_requests`, unless there are few; the
+        last of them, up to `last_requests`, come longest first. `bounds` tells the most that an
+        attempt can cost, by the lane that may make it. `only` are the rows to ask at all; None for
+        every one.
         """
         self._plan = plan
         self._model = plan.models.index(model) if model in plan.models else None
@@ -74,8 +74,8 @@ class Feeder:
         self._prior = prior
         self._batch_requests = batch_requests
         self._only = only
-        self._first_rows = first_rows
-        self._last_rows = last_rows
+        self._first_requests = first_requests
+        self._last_requests = last_requests
         self._takes = takes
         self._bound_of = bounds
         self._store = store
@@ -83,57 +83,18 @@ class Feeder:
         self._came_first: frozenset[int] = frozenset()
         self._walking = self._walk()
         self._ahead: deque[tuple[int, Entry]] = deque()
+        self._ahead_requests = 0
         self.last_row = -1  # of the batches so far
         self.bounds = dict.fromkeys(bounds, 0)  # PICO; the most that one attempt of them can cost
         self.most_requests = 1  # that one of their rows is
-
-    def _walk(self) -> Iterator[tuple[int, Entry]]:
-        blocks = 0 if self._model is None else -(-self._plan.rows // BLOCK_ROWS)
-        for number in range(blocks):
-            first = number * BLOCK_ROWS
-            if self._settled.has_all(range(first, min(first + BLOCK_ROWS, self._plan.rows))):
-                continue
-            for row, entry in enumerate(block_entries(self._store.block(number)), first):
-                if entry.model != self._model or not entry.requests:
-                    continue
-                if not self._takes(entry.tokens_each) or row in self._came_first:
-                    continue
-                if row in self._settled:
-                    continue
-                if self._only is None or row in self._only:
-                    yield row, entry
-
-    def _longest(self) -> dict[int, Entry]:
-        """The rows that come first, in input order; none if all of them can be ordered at once."""
-        lookahead = self._batch_requests + self._last_rows
-        if not self._first_rows or len(list(islice(self._walk(), lookahead))) < lookahead:
-            return {}
-        longest = nlargest(self._first_rows, self._walk(), key=lambda one: one[1].prompt_tokens)
-        sums = accumulate(entry.prompt_tokens for _, entry in longest)
-        fitting = sum(tokens <= TOKENS_MOST for tokens in sums)
-        return dict(sorted(longest[:fitting]))
-
-    def _next_wanted(self) -> dict[int, Entry]:
-        """A batch, or everything that is left if that can be ordered at once."""
-        lookahead = self._batch_requests + self._last_rows
-        self._ahead.extend(islice(self._walking, lookahead - len(self._ahead)))
-        tokens = sum(entry.prompt_tokens for _, entry in self._ahead)
-        is_rest = len(self._ahead) < lookahead and tokens <= TOKENS_MOST
-        wanted: dict[int, Entry] = {}
-        requests = 0
-        while self._ahead and (is_rest or requests < self._batch_requests):
-            row, entry = self._ahead.popleft()
-            wanted[row] = entry
-            requests += entry.requests
-        return wanted
 
     def batch(self) -> list[Fed]:
         """The next rows, up to about `batch_requests` requests; empty at the end.
 
         Raises `StoppedError` if a row is not what was planned.
         """
-        first = self._longest() if self._first_rows else {}
-        self._first_rows = 0
+        first = self._longest() if self._first_requests else {}
+        self._first_requests = 0
         if not first:
             wanted = self._next_wanted()
             return self._read(wanted, is_ordered=bool(self._ahead)) if wanted else []
@@ -143,28 +104,78 @@ class Feeder:
         self._cursor = self._open_cursor()  # cursors only go forward
         return fed
 
-    def _read(self, wanted: dict[int, Entry], *, is_ordered: bool) -> list[Fed]:
-        self.most_requests = max(self.most_requests, *(e.requests for e in wanted.values()))
-        fed: list[Fed] = []
-        taken = self._cursor.take([(row, entry.offset) for row, entry in wanted.items()])
-        if len(taken) != len(wanted):
-            raise self._changed(min(wanted.keys() - {raw.row for raw in taken}))
-        for raw in taken:
-            asked = self._asked(raw, wanted[raw.row])
-            self.last_row = max(self.last_row, raw.row)
-            for lane, bound_of in self._bound_of.items():
-                self.bounds[lane] = max(self.bounds[lane], bound_of(asked))
-            if isinstance(asked, Request):
-                fed.append(Fed(asked, self._prior.get(raw.row)))
-            else:
-                fed += self._chunks(asked)
-        if not is_ordered:
-            fed.sort(key=lambda one: tokens_of(one.request), reverse=True)
-        return fed
-
     def close(self) -> None:
         """Close the cursor."""
         self._cursor.close()
+
+    # -- which rows --------------------------------------------------------------------------------
+
+    def _walk(self) -> Iterator[tuple[int, Entry]]:
+        blocks = 0 if self._model is None else -(-self._plan.rows // BLOCK_ROWS)
+        for number in range(blocks):
+            first = number * BLOCK_ROWS
+            if self._settled.has_all(range(first, min(first + BLOCK_ROWS, self._plan.rows))):
+                continue
+            for row, entry in enumerate(block_entries(self._store.block(number)), first):
+                if (
+                    entry.model != self._model
+                    or entry.invalid
+                    or not self._takes(entry.mean_tokens)
+                ):
+                    continue
+                if row in self._settled or row in self._came_first:
+                    continue
+                if self._only is None or row in self._only:
+                    yield row, entry
+
+    def _longest(self) -> dict[int, Entry]:
+        """The rows that come first, in input order; none if all of them can be ordered at once."""
+        most, requests = self._batch_requests + self._last_requests, 0
+        for _, entry in self._walk():
+            requests += entry.requests
+            if requests >= most:
+                break
+        if requests < most:
+            return {}
+        most = self._first_requests
+        longest = nlargest(most, self._walk(), key=lambda one: one[1].prompt_tokens)
+        fitting = 0
+        requests = tokens = 0
+        for _, entry in longest:
+            requests, tokens = requests + entry.requests, tokens + entry.prompt_tokens
+            if requests > most or tokens > TOKENS_MOST:
+                break
+            fitting += 1
+        return dict(sorted(longest[:fitting]))
+
+    def _next_wanted(self) -> dict[int, Entry]:
+        """A batch, or everything that is left if that can be ordered at once."""
+        most = self._batch_requests + self._last_requests
+        while self._ahead_requests < most and (one := next(self._walking, None)) is not None:
+            self._ahead.append(one)
+            self._ahead_requests += one[1].requests
+        tokens = sum(entry.prompt_tokens for _, entry in self._ahead)
+        is_last = self._ahead_requests < most and tokens <= TOKENS_MOST
+        wanted: dict[int, Entry] = {}
+        requests = 0
+        while self._ahead and (is_last or requests < self._batch_requests):
+            row, entry = self._ahead.popleft()
+            wanted[row] = entry
+            requests += entry.requests
+        self._ahead_requests -= requests
+        return wanted
+
+    # -- reading them ------------------------------------------------------------------------------
+
+    def _read(self, wanted: dict[int, Entry], *, is_ordered: bool) -> list[Fed]:
+        self.most_requests = max(self.most_requests, *(e.requests for e in wanted.values()))
+        taken = self._cursor.take([(row, entry.offset) for row, entry in wanted.items()])
+        if len(taken) != len(wanted):
+            raise self._changed(min(wanted.keys() - {raw.row for raw in taken}))
+        rows = [self._asked(raw, wanted[raw.row]) for raw in taken]
+        if not is_ordered:
+            rows.sort(key=_tokens_of, reverse=True)
+        return [fed for asked in rows for fed in self._fed(asked)]
 
     def _asked(self, raw: Raw, entry: Entry) -> Request | Document:
         try:
@@ -173,7 +184,15 @@ class Feeder:
             raise self._changed(raw.row) from error
         if self._digest(asked) != entry.digest:
             raise self._changed(raw.row)
+        self.last_row = max(self.last_row, raw.row)
+        for lane, bound_of in self._bound_of.items():
+            self.bounds[lane] = max(self.bounds[lane], bound_of(asked))
         return asked
+
+    def _fed(self, asked: Request | Document) -> list[Fed]:
+        if isinstance(asked, Request):
+            return [Fed(asked, self._prior.get(asked.row))]
+        return self._chunks(asked)
 
     def _chunks(self, document: Document) -> list[Fed]:
         """The chunks of a document that lack an answer; if none does, one to settle it with."""
@@ -189,3 +208,9 @@ class Feeder:
             f"{self._plan.input['path']}: row {row} is not what it was when the run began; "
             "put the file back as it was, or begin another run with -o"
         )
+
+
+def _tokens_of(asked: Request | Document) -> int:
+    if isinstance(asked, Request):
+        return tokens_of(asked)
+    return sum(map(tokens_of, asked.chunks)) + (asked.last_tokens or 0)

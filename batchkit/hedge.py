@@ -72,22 +72,21 @@ class Hedging:
         self._clock = attempts.clock
         self._is_last = is_last
         self._usual = Usual()
-        self._races: dict[tuple[int, int | None], _Race] = {}  # by row and chunk
+        self._races: dict[Life, _Race] = {}  # in the order in which they began
         self._troubled_at = -_QUIET_S
 
     async def make(self, life: Life, *, again: bool = False) -> Ended:
         """One attempt, or two of which one won; the other's record is handed over already."""
         reserved = await self._attempts.admit(life.request, again=again)
         life.has_answer = False
-        key = life.request.row, life.request.chunk
-        race = self._races[key] = _Race(life, self._clock.now())
+        race = self._races[life] = _Race(life, self._clock.now())
         first: Ended | None = None
         try:
             with race.first_scope:
                 first = await self._attempts.send(life, reserved)
                 self._hear(life, first)
         finally:
-            del self._races[key]
+            del self._races[life]
         return await self._winner(race, first)
 
     async def watch(self, group: TaskGroup) -> None:

@@ -23,12 +23,12 @@ def go_on_to(fallback: tuple[str, ...], model: str) -> tuple[str, ...]:
 
 
 class LanePlan(msgspec.Struct, frozen=True):
-    """One lane: whose rows it takes, how many requests those are at most, and in how many slots."""
+    """One lane: whose rows it takes, how many requests they are, and in how many slots."""
 
     model: Model
     table: int  # slots that the account is said to allow
     slots: int  # of them, that the user allows
-    requests: int
+    requests: int  # at most
     above: int | None = None  # estimated prompt tokens: only rows with more than these …
     up_to: int | None = None  # … or with at most these
 
@@ -38,7 +38,10 @@ class LanePlan(msgspec.Struct, frozen=True):
         return self.model.name if self.above is None else self.model.name + LONG
 
     def takes(self, prompt_tokens: int) -> bool:
-        """Whether a row of the model with so many estimated prompt tokens belongs here."""
+        """Whether a row of the model belongs here: by the tokens of its prompt.
+
+        Of a document those are the mean of its requests.
+        """
         if self.above is not None:
             return prompt_tokens > self.above
         return self.up_to is None or prompt_tokens <= self.up_to

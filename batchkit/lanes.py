@@ -45,7 +45,7 @@ from batchkit.spec import Spec
 from batchkit.stopping import Stopper
 
 _BATCH_LEAST, _BATCH_MOST = 16, 1024  # requests that a feeder reads at once
-_LAST_ROUNDS = 4  # times the slots: rows at the end that come longest first …
+_LAST_ROUNDS = 4  # times the slots: requests at the end that come longest first …
 _ORDERED_MOST = 4096  # … and no more, since they are in memory together
 
 
@@ -156,9 +156,9 @@ def build_lanes(
 
 
 def _entrance(plan: LanePlan, givers: int, shared: Shared) -> _Entrance:
-    requests = min(_BATCH_MOST, max(_BATCH_LEAST, plan.slots // 2))  # answers come in bursts
-    feed: Feed[Fed] = Feed(requests, givers=givers)
-    return _Entrance(plan, feed, shared.stopper.child(), requests)
+    batch = min(_BATCH_MOST, max(_BATCH_LEAST, plan.slots // 2))  # answers come in bursts
+    feed: Feed[Fed] = Feed(batch, givers=givers)
+    return _Entrance(plan, feed, shared.stopper.child(), batch)
 
 
 def _build(
@@ -251,8 +251,8 @@ def _feeder(entrance: _Entrance, after: list[_Entrance], shared: Shared) -> Feed
         settled=opened.settled,
         prior=opened.prior,
         batch_requests=entrance.batch_requests,
-        first_rows=min(_ORDERED_MOST, plan.slots) if shared.given.source.can_jump else 0,
-        last_rows=min(_ORDERED_MOST, _LAST_ROUNDS * plan.slots),
+        first_requests=min(_ORDERED_MOST, plan.slots) if shared.given.source.can_jump else 0,
+        last_requests=min(_ORDERED_MOST, _LAST_ROUNDS * plan.slots),
         takes=plan.takes,
         bounds={one.plan.name: _bound_of(one.plan.model) for one in (entrance, *after)},
         only=shared.only,
@@ -277,7 +277,7 @@ def take_reins(
         limit,
         Account(endpoint.url, key, plan.name),
         table=plan.table,
-        requests=plan.requests,
+        rows=plan.requests,
         start=None if learned is None else learned.start(endpoint.url, key, plan.name, now=now),
         patience_s=shared.given.spec.drain_s,
     )

@@ -41,6 +41,7 @@ class Life:
         "cost",
         "has_answer",
         "last",
+        "number",
         "overloaded_at",
         "request",
         "started_at",
@@ -57,6 +58,7 @@ class Life:
         self.tries = Tries(policy, rng)
         self.body = body
         self.attempts = prior.attempts
+        self.number = max(prior.attempts, prior.number)  # of the attempt that began last
         self.usage = prior.usage
         self.cost = prior.cost
         self.started_at = prior.first_at or wall
@@ -66,7 +68,9 @@ class Life:
 
     def prior(self) -> Prior:
         """What whoever takes the request up next must know."""
-        return Prior(self.attempts, self.usage, self.cost, self.started_at)
+        return Prior(
+            self.attempts, self.usage, self.cost, first_at=self.started_at, number=self.number
+        )
 
     def failed(self, failure: Failure, *, currency: str, wall: float) -> Result:
         """The result of a request that is not worth another attempt."""

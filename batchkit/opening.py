@@ -209,6 +209,7 @@ def _prior(journal: Journal) -> dict[int, Prior]:
     for attempt in journal.open_attempts():
         found = prior.setdefault(attempt.row, Prior(first_at=attempt.started_at))
         found.attempts += 1
+        found.number = max(found.number, attempt.attempt)
         if attempt.chunk is not None:
             found.chunks[attempt.chunk] = max(found.chunks.get(attempt.chunk, 0), attempt.attempt)
         found.usage += attempt.usage

@@ -40,9 +40,14 @@ class Entry(NamedTuple):
         return not self.requests
 
     @property
-    def tokens_each(self) -> int:
-        """Estimated prompt tokens of one of its requests: chunks are cut to be alike."""
-        return -(-self.prompt_tokens // self.requests)
+    def mean_tokens(self) -> int:
+        """Estimated prompt tokens of one request of the row."""
+        return mean_tokens(self.prompt_tokens, self.requests)
+
+
+def mean_tokens(prompt_tokens: int, requests: int) -> int:
+    """Of one of so many requests; rounded up, since estimates err upward."""
+    return -(-prompt_tokens // requests)
 
 
 class ModelShare(msgspec.Struct):
@@ -51,7 +56,7 @@ class ModelShare(msgspec.Struct):
     rows: int = 0
     prompt_tokens: int = 0
     requests: int = 0
-    longest: int = 0  # prompt tokens of the longest request
+    longest: int = 0  # prompt tokens of the longest prompt; of a document's, their mean
 
 
 class Plan(msgspec.Struct):
@@ -195,7 +200,7 @@ class PlanWriter:
             tokens, requests = request.prompt_tokens, requests_of(request)
             share.prompt_tokens += tokens
             share.requests += requests
-            share.longest = max(share.longest, -(-tokens // requests))
+            share.longest = max(share.longest, mean_tokens(tokens, requests))
             id_digest, digest = self._digests(request)
             entry = Entry(id_digest, digest, planned.offset, tokens, model, requests)
         self._block += _ENTRY.pack(*entry)

@@ -92,6 +92,7 @@ class Prior(msgspec.Struct):
     cost: int = 0  # PICO
     first_at: float | None = None  # seconds since the epoch
     chunks: dict[int, int] = {}  # attempts of each chunk that was begun
+    number: int = 0  # of the last attempt, of those at the same time one may have left no record
 
 
 class Attempt(msgspec.Struct, gc=False, array_like=True):

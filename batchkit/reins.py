@@ -25,8 +25,8 @@ _NEARLY = 0.1  # a share that differs by less from what was found here is not wo
 class Reins:
     """One lane's slots.
 
-    `table` is what the account is said to allow, `requests` how many it has at most, `start` how
-    many slots an earlier run has learned are let in, `patience_s` how long a stop waits for them.
+    `table` is what the account is said to allow, `rows` how many it has at most, `start` how many
+    slots an earlier run has learned are let in, `patience_s` how long a stop waits for requests.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Reins:
         account: Account,
         *,
         table: int,
-        requests: int,
+        rows: int,
         start: int | None,
         patience_s: float,
     ) -> None:
@@ -49,7 +49,7 @@ class Reins:
         self.start = start
         self._lane = lane
         self._limit = limit
-        self._requests = requests
+        self._rows = rows
         self._patience_s = patience_s
         self._heard_from = limit.learned
         self._used: deque[int] = deque(maxlen=_LOOKS)
@@ -88,7 +88,7 @@ class Reins:
     def allow(self, slots: int) -> None:
         """Let the user's ceiling be `slots`: less holds at once, more with the next share."""
         self.allowed = slots
-        self._pool.staff(min(slots, self._requests))
+        self._pool.staff(min(slots, self._rows))
         self._hold()
 
     def pause(self, *, is_paused: bool) -> None:
@@ -149,7 +149,7 @@ class Reins:
 
     def _needs(self) -> int:
         """Slots that this lane could use now."""
-        most = min(self._most, self._requests)
+        most = min(self._most, self._rows)
         gate, feed = self._pool.gate, self._lane.feed
         if feed.is_closed:
             left = len(feed) + gate.in_flight + gate.waiting + self._pool.backing_off

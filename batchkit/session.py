@@ -48,8 +48,8 @@ def in_flight_at_kill(session: Session | None, settled: SettledRows) -> list[InF
     found: list[InFlightAtKill] = []
     for note in session.lanes.values():
         most = note.slots + session.backlog
-        begun = settled.open_before(note.last_row + 1) * note.requests
-        attempts = min(most, note.at_once * begun)
+        open_rows = settled.open_before(note.last_row + 1)
+        attempts = min(most, note.at_once * note.requests * open_rows)
         if attempts:
             bound = attempts * note.bound
             found.append(InFlightAtKill(note.model, note.currency, attempts, bound))

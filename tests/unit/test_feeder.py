@@ -35,11 +35,11 @@ class Lines:
         pass
 
 
-class Chunkless(Blocks):
-    """A journal in which no chunk has settled."""
+class Store(Blocks):
+    """A journal without settled chunks."""
 
     def chunks(self, first: int, last: int) -> Iterator[SettledChunk]:
-        yield from ()
+        return iter(())
 
 
 class Building:
@@ -58,7 +58,7 @@ def asks(row: int, tokens: int) -> Request:
 
 
 def feeder(tokens: Sequence[int], **options: Any) -> Feeder:
-    blocks = Chunkless()
+    blocks = Store()
     writer = PlanWriter(blocks, digests=lambda request: (request.row, request.prompt_tokens))
     for row, count in enumerate(tokens):
         writer.add(Planned(row, 0, asks(row, count), None))
@@ -72,8 +72,8 @@ def feeder(tokens: Sequence[int], **options: Any) -> Feeder:
         "settled": SettledRows(len(tokens), 100),
         "prior": {},
         "batch_requests": 4,
-        "first_rows": 0,
-        "last_rows": 6,
+        "first_requests": 0,
+        "last_requests": 6,
         "takes": lambda _tokens: True,
         "bounds": {"m": lambda request: request.prompt_tokens},
     }
@@ -86,23 +86,23 @@ def feeder(tokens: Sequence[int], **options: Any) -> Feeder:
     )
 
 
-def batches(one: Feeder) -> list[list[int]]:
-    """The rows of every batch."""
+def chunks(one: Feeder) -> list[list[int]]:
+    """The rows of every chunk."""
     found = []
-    while batch := one.batch():
-        found.append([fed.request.row for fed in batch])
+    while chunk := one.batch():
+        found.append([fed.request.row for fed in chunk])
     return found
 
 
 def test_rows_come_in_input_order_and_the_last_of_them_longest_first() -> None:
     tokens = [10 * n for n in range(20)]
-    *before, last = batches(feeder(tokens))
+    *before, last = chunks(feeder(tokens))
     assert before == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     assert last == [19, 18, 17, 16, 15, 14, 13, 12]
 
 
 def test_a_small_input_comes_longest_first_and_equals_in_input_order() -> None:
-    assert batches(feeder([5, 9, 5, 7, 9])) == [[1, 4, 3, 0, 2]]
+    assert chunks(feeder([5, 9, 5, 7, 9])) == [[1, 4, 3, 0, 2]]
 
 
 def test_the_answer_that_is_allowed_counts_as_well_as_the_prompt() -> None:
@@ -112,19 +112,19 @@ def test_the_answer_that_is_allowed_counts_as_well_as_the_prompt() -> None:
             request.params["max_tokens"] = 1000 - 100 * raw.row
             return request
 
-    assert batches(feeder([1, 50, 3], builder=Allowing())) == [[0, 1, 2]]
+    assert chunks(feeder([1, 50, 3], builder=Allowing())) == [[0, 1, 2]]
 
 
 def test_prompts_too_long_to_be_held_together_stay_in_input_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "TOKENS_MOST", 100)
-    assert batches(feeder([10, 20, 30, 40, 50, 60, 1])) == [[0, 1, 2, 3], [5, 4, 6]]
+    assert chunks(feeder([10, 20, 30, 40, 50, 60, 1])) == [[0, 1, 2, 3], [5, 4, 6]]
 
 
 def test_the_longest_of_all_come_first_where_the_file_can_be_read_anywhere() -> None:
     tokens = [50, 1, 1, 1, 1, 70, *range(2, 16)]
-    head, *before, last = batches(feeder(tokens, first_rows=2))
+    head, *before, last = chunks(feeder(tokens, first_requests=2))
     assert head == [5, 0]
     assert before == [[1, 2, 3, 4], [6, 7, 8, 9], [10, 11, 12, 13]]
     assert last == [19, 18, 17, 16, 15, 14]
@@ -135,37 +135,39 @@ def test_of_the_longest_only_those_come_first_that_can_be_held_together(
 ) -> None:
     monkeypatch.setattr(module, "TOKENS_MOST", 100)
     tokens = [1] * 18 + [60, 50, 40, 30]
-    assert batches(feeder(tokens, first_rows=4))[0] == [18]
+    assert chunks(feeder(tokens, first_requests=4))[0] == [18]
 
 
 def test_a_few_rows_are_ordered_at_once_without_a_look_at_the_longest() -> None:
-    assert batches(feeder([1, 2, 3], first_rows=2)) == [[2, 1, 0]]
+    assert chunks(feeder([1, 2, 3], first_requests=2)) == [[2, 1, 0]]
 
 
-@pytest.mark.parametrize("first_rows", [0, 1, 3, 40])
+@pytest.mark.parametrize("first_requests", [0, 1, 3, 40])
 @pytest.mark.parametrize("rows", [1, 9, 10, 11, 50])
-def test_every_row_comes_once_whatever_the_order(rows: int, first_rows: int) -> None:
+def test_every_row_comes_once_whatever_the_order(rows: int, first_requests: int) -> None:
     tokens = [(n * 7919) % 97 for n in range(rows)]
-    taken = [row for batch in batches(feeder(tokens, first_rows=first_rows)) for row in batch]
+    taken = [
+        row for chunk in chunks(feeder(tokens, first_requests=first_requests)) for row in chunk
+    ]
     assert sorted(taken) == list(range(rows))
 
 
 def test_each_lane_gets_its_own_rows() -> None:
     tokens = [1, 9000, 2, 9001, 3]
-    assert batches(feeder(tokens, takes=lambda n: n > 8192)) == [[3, 1]]
-    assert batches(feeder(tokens, takes=lambda n: n <= 8192)) == [[4, 2, 0]]
+    assert chunks(feeder(tokens, takes=lambda n: n > 8192)) == [[3, 1]]
+    assert chunks(feeder(tokens, takes=lambda n: n <= 8192)) == [[4, 2, 0]]
 
 
 def test_a_model_without_rows_has_none() -> None:
-    assert batches(feeder([1, 2], model="n")) == []
+    assert chunks(feeder([1, 2], model="n")) == []
 
 
 def test_settled_rows_are_left_out_and_what_was_spent_comes_along() -> None:
     settled = SettledRows(4, 100)
     settled.add(1)
     prior = {2: Prior(attempts=3)}
-    (batch,) = [feeder([1, 1, 1, 1], settled=settled, prior=prior).batch()]
-    assert [(fed.request.row, fed.prior) for fed in batch] == [(0, None), (2, prior[2]), (3, None)]
+    (chunk,) = [feeder([1, 1, 1, 1], settled=settled, prior=prior).batch()]
+    assert [(fed.request.row, fed.prior) for fed in chunk] == [(0, None), (2, prior[2]), (3, None)]
 
 
 def test_the_last_row_and_the_dearest_attempt_so_far_are_known() -> None:
@@ -173,5 +175,5 @@ def test_the_last_row_and_the_dearest_attempt_so_far_are_known() -> None:
     one = feeder([10 * n for n in range(20)], bounds=twice)
     one.batch()
     assert (one.last_row, one.bounds) == (3, {"m": 30, "n": 60})
-    batches(one)
+    chunks(one)
     assert (one.last_row, one.bounds) == (19, {"m": 190, "n": 380})

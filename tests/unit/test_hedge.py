@@ -9,7 +9,7 @@ import pytest
 
 from batchkit.errors import Billing, ErrorKind
 from batchkit.hedge import SEEN_LEAST, Usual
-from batchkit.records import Completion, Request, Usage
+from batchkit.records import Completion, Prior, Request, Usage
 from batchkit.stopping import Cause, StopReason
 from tests.pool_bench import ANSWER_COST, IN, OUT, Bench, Scripted, failed, request
 
@@ -155,6 +155,14 @@ async def test_a_run_that_is_broken_off_records_both_attempts() -> None:
         (2, ErrorKind.CONNECTION, Billing.UNKNOWN),
     ]
     assert bench.gate.in_flight == 0
+
+
+async def test_an_attempt_that_a_kill_left_unrecorded_keeps_its_number() -> None:
+    """Of two at a time the second may be recorded and the first not: numbers are never used twice."""
+    bench = Bench(Scripted({}), hedge=True)
+    await bench.run(["a"], {"a": Prior(attempts=1, number=2)})
+    assert attempts_of(bench, "a") == [(3, None, Billing.BILLED)]
+    assert bench.memory.settled["a"].result.attempts == 2
 
 
 async def test_a_stop_begins_no_second_attempt() -> None:

@@ -61,7 +61,7 @@ class Run:
         )
         lane: Any = SimpleNamespace(name="m", pool=pool, feed=self)
         self.reins = Reins(
-            lane, limit, ACCOUNT, table=world.cap, requests=rows, start=start, patience_s=30.0
+            lane, limit, ACCOUNT, table=world.cap, rows=rows, start=start, patience_s=30.0
         )
         self.tick()
 
