@@ -156,8 +156,8 @@ class Journal:
             )
         if version == 1:
             raise UsageError(
-                f"{self.path}: journal format 1 is that of a batchkit before 0.1.0, which this one "
-                "does not read; begin another run with -o"
+                f"{self.path}: journal format 1 is older than this batchkit reads ({FORMAT}); "
+                "begin another run with -o"
             )
         if version < 1:
             raise DamagedError(f"{self.path}: not a journal of batchkit; the file was damaged")

@@ -171,6 +171,5 @@ def test_format_1_is_refused_with_a_way_out(path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         Journal.open(path)
     assert str(caught.value) == (
-        f"{path}: journal format 1 is that of a batchkit before 0.1.0, which this one does not "
-        "read; begin another run with -o"
+        f"{path}: journal format 1 is older than this batchkit reads (2); begin another run with -o"
     )
