@@ -158,7 +158,7 @@ async def test_a_run_that_is_broken_off_records_both_attempts() -> None:
 
 
 async def test_an_attempt_that_a_kill_left_unrecorded_keeps_its_number() -> None:
-    """Of two at a time the second may be recorded and the first not: numbers are never used twice."""
+    """Of two at a time one may be recorded and the other not: no number is used twice."""
     bench = Bench(Scripted({}), hedge=True)
     await bench.run(["a"], {"a": Prior(attempts=1, number=2)})
     assert attempts_of(bench, "a") == [(3, None, Billing.BILLED)]
