@@ -81,11 +81,14 @@ def _close_streams() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="batchkit",
-        description="Run a file of chat-completion requests against an account "
-        "that limits requests in flight.",
+        description="Run files of chat completions against an account's limits.",
+        usage="batchkit [--help] [--version] COMMAND ...",
+        add_help=False,  # usage says so already, and the commands need the lines of a screen
         epilog="example: batchkit run jobs/quickstart/job.toml --endpoint sim",
     )
-    parser.add_argument("--version", action="version", version=f"batchkit {__version__}")
+    parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+    version = f"batchkit {__version__}"
+    parser.add_argument("--version", action="version", version=version, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name in COMMANDS:
         import_module(f"batchkit.commands.{name}").add_to(commands)

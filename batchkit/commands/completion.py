@@ -17,7 +17,7 @@ def add_to(commands: Any) -> None:
         commands,
         "completion",
         main,
-        does="print what makes a shell complete batchkit's words",
+        does="print what makes a shell complete commands and options",
         example='eval "$(batchkit completion bash)"',
     )
     parser.add_argument("shell", choices=SHELLS, help="which shell")

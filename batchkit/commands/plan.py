@@ -16,7 +16,7 @@ def add_to(commands: Any) -> None:
         commands,
         "plan",
         main,
-        does="count rows and tokens, estimate cost and time on each model; sends nothing",
+        does="estimate tokens, cost and time on each model; sends nothing",
         example="batchkit plan jobs/extract_receipts/job.toml --tier V1",
     )
     add = parser.add_argument

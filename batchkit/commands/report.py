@@ -18,7 +18,7 @@ def add_to(commands: Any) -> None:
         commands,
         "report",
         main,
-        does="write DIR/report.html: where time and money went, also of a run that goes on",
+        does="write report.html: where a run's time and money went",
         example="batchkit report runs/demo",
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="the run's folder")

@@ -18,7 +18,7 @@ def add_to(commands: Any) -> None:
         commands,
         "try",
         main,
-        does="ask the first few rows, show prompts and answers side by side, keep nothing",
+        does="ask a few rows, show prompts and answers side by side",
         example="batchkit try jobs/extract_receipts/job.toml -n 3 --endpoint sim",
     )
     add = parser.add_argument

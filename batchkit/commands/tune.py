@@ -16,7 +16,7 @@ def add_to(commands: Any) -> None:
         commands,
         "tune",
         main,
-        does="change a run while it goes on: its requests in flight, or a pause",
+        does="change a run while it goes on: requests in flight, pause",
         example="batchkit tune runs/demo --concurrency glm-4-airx=3",
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="the run's folder")
