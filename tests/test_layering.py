@@ -21,7 +21,7 @@ LAYERS = [
     {"records", "local.model_row"},
     # pure
     {"models", "tokens", "binding", "descriptors", "document"},
-    {"accounting", "breaker", "clock", "splitting"},
+    {"accounting", "breaker", "clock", "garbage", "splitting"},
     {
         "document_job",
         "stop_words",
@@ -64,10 +64,10 @@ LAYERS = [
     {"status", "forecast", "measuring"},
     {"expectation"},
     # concurrency
-    {"life", "recorder"},
+    {"life", "recorder", "workers"},
     {"attempts", "onward"},
     {"hedge", "pool"},
-    {"answer_check", "feeder", "label_sources", "example_rows"},
+    {"answer_check", "feeder", "label_sources", "example_rows", "sending"},
     {"recipe"},
     {"inputs", "scheduler", "lane_plan"},
     {"opening"},

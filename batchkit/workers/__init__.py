@@ -1,0 +1,1 @@
+"""Requests sent by other processes: one worker object, at home here or behind a pipe."""
