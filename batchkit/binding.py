@@ -35,7 +35,8 @@ REMEDIES = {
     Bound.LIMIT: "all slots were taken; more of them would help",
     Bound.ENDPOINT: "the service is in trouble; nothing here would help",
     Bound.INPUT: "the input is slow to read; a plain or columnar file on a faster disk would help",
-    Bound.CLIENT: "this process is busy; a faster core would help",
+    Bound.CLIENT: "the processor is busy; another process on a free core (--processes), "
+    "or a faster core, would help",
     Bound.RECORDER: "the disk is slow to sync; a run folder on a faster disk would help (-o)",
     Bound.BUDGET: "the budget holds attempts back; --budget",
 }
@@ -56,7 +57,8 @@ def bound_of(
 ) -> Bound | None:
     """What binds now; None when no rows are left to send.
 
-    `cpu` is this process's share of a core, `backlog` the recorder's share of its bound.
+    `cpu` is the share of a core of the busiest process of this run, `lag_s` the most by which an
+    event loop of theirs came late, `backlog` the recorder's share of its bound.
     """
     pending = [lane for lane in lanes if not lane.is_exhausted]
     if not pending:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,11 +15,12 @@ from batchkit import __version__
 from batchkit.accounting import to_text
 from batchkit.binding import Binding
 from batchkit.clock import SystemClock
-from batchkit.endpoints import Endpoint, is_loopback, resolve
+from batchkit.endpoints import Endpoint, resolve
 from batchkit.errors import StoppedError, UsageError
 from batchkit.events import RunLog
 from batchkit.expectation import Expectation
 from batchkit.folder import RunFolder, write_json
+from batchkit.garbage import rare_collections
 from batchkit.history import History
 from batchkit.inputs import Input, open_input
 from batchkit.journal import FORMAT, Journal, SealedPart
@@ -32,6 +32,8 @@ from batchkit.lanes import (
     fit_connections,
     open_purse,
     refusal_of,
+    requests_left,
+    share_of,
     take_reins,
 )
 from batchkit.learned import LearnedLimits, key_fingerprint, state_folder
@@ -39,10 +41,10 @@ from batchkit.log import EventLog
 from batchkit.opening import OpenRun
 from batchkit.parts import seal
 from batchkit.progress import View
-from batchkit.providers.aiohttp_transport import AiohttpTransport
 from batchkit.recorder import Recorder, WriteError, disk_trouble
 from batchkit.resume import Resumption
 from batchkit.scheduler import Lane, Scheduler
+from batchkit.sending import Sending, cores, new_sending, processes_needed
 from batchkit.serving import served
 from batchkit.session import LaneNote, Session, encode_session
 from batchkit.shares import Alone
@@ -55,8 +57,6 @@ from batchkit.tuning import Wishes
 from batchkit.watch import Watch
 
 _BACKLOG_LEAST = 16  # records that are not durable yet; few slots must not wait for each fsync
-
-_COLLECT = (100_000, 50, 1000)  # net new objects, and multiples of that for older generations
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -113,21 +113,6 @@ def prepared(spec: Spec, console: Console) -> Iterator[Execution]:
                     execution.close()
         finally:
             opened.journal.close()
-
-
-@contextmanager
-def rare_collections() -> Iterator[None]:
-    """Let the garbage collector look for cycles less often.
-
-    Thousands of workers are alive all the time and leave no cycles behind; to look through them
-    again and again took a third of the processor's time at 3,000 requests in flight.
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(*_COLLECT)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 class Execution:
@@ -191,7 +176,9 @@ class Execution:
         plans = fit_connections(plan_lanes(self.spec, self.opened.plan), self.console.say)
         slots = {plan.name: plan.slots for plan in plans}
         done = self.opened.settled.count
-        self._log.event("started", rows=self.opened.plan.rows, settled=done, slots=slots)
+        processes = self._processes(plans)
+        rows = self.opened.plan.rows
+        self._log.event("started", rows=rows, settled=done, slots=slots, processes=processes)
         self._log.event("estimated", models=self.expectation.estimates)
         session = _session(plans, at_once=2 if self.spec.hedge else 1)
         try:
@@ -201,16 +188,14 @@ class Execution:
         clock = SystemClock()
         self._stopper = stopper = Stopper()
         recorder = self._recorder(stopper, session.backlog)
-        transport = AiohttpTransport(
-            trust_env=not all(is_loopback(one.url) for one in self.endpoints.values())
-        )
+        sending = new_sending(self.endpoints.values(), processes, clock=clock, notice=self._notice)
         try:
             shared = Shared(
                 given=self._given,
                 opened=self.opened,
                 recorder=recorder,
                 stopper=stopper,
-                transport=transport,
+                sending=sending,
                 clock=clock,
                 purse=open_purse(self.spec, self.opened),
                 rng=Random(),  # noqa: S311  # jitter, not secrets
@@ -230,25 +215,29 @@ class Execution:
                 progress,
                 purse=shared.purse,
                 steering=steering,
+                sending=sending,
                 clock=clock,
                 run_log=run_log,
             )
             recorder.before_commit = self._measuring(lanes, watch.binding, clock)
             recorder.on_settled, recorder.on_sealed = run_log.settled, run_log.sealed
-            await self._work(self._scheduler, steering, watch)
+            await self._work(self._scheduler, sending, steering, watch)
         finally:
-            await transport.aclose()
+            await sending.aclose()
             for reader in self._readers:
                 reader.close()
         return self._end(recorder, stopper, lanes)
 
-    async def _work(self, scheduler: Scheduler, steering: Steering, watch: Watch) -> None:
+    async def _work(
+        self, scheduler: Scheduler, sending: Sending, steering: Steering, watch: Watch
+    ) -> None:
         try:
             await steering.start()
             with rare_collections():
                 async with anyio.create_task_group() as group:
-                    group.start_soon(watch.run, name="watch")
                     group.start_soon(steering.run, name="steering")
+                    await group.start(sending.run, name="sending")
+                    group.start_soon(watch.run, name="watch")
                     await scheduler.run()
                     group.cancel_scope.cancel()
         finally:
@@ -282,6 +271,21 @@ class Execution:
             return refusal
         noted = await self._scheduler.note_slots(slots)
         return None if noted else f"{self._folder.path}: cannot be written"
+
+    def _processes(self, plans: list[LanePlan]) -> int:
+        """How many processes send: as many as were asked for, or as the job needs."""
+        if self.spec.processes is not None:
+            return max(1, self.spec.processes)
+        if self.only is not None or self.spec.endpoint in {"sim", "local"}:
+            return 1  # a few rows, or a service that needs the cores itself
+        opened, latencies = self.opened, self.expectation.latencies()
+        asked = [plan for plan in plans if plan.model.name in opened.plan.models]
+        shares = [share_of(plan, opened, latencies.get(plan.model.name)) for plan in asked]
+        return processes_needed(shares, requests=requests_left(opened), cores=cores())
+
+    def _notice(self, words: str) -> None:
+        self._log.event("worker_lost", message=words)
+        self.console.say(words)
 
     def _begin(self, session: Session) -> None:
         """Note that requests may be in flight from now on, and what a kill left unknown before."""

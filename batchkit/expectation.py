@@ -51,6 +51,10 @@ class Expectation:
             f"(90th percentile; {sources}), more than {amount:,.4g}"
         )
 
+    def latencies(self) -> dict[str, float]:
+        """Seconds that an answer of a model is likely to take, where that was measured before."""
+        return {one.model: one.latency_s.p50 for one in self._measured}
+
     def look(self, tally: Tally) -> str | None:
         """Words about a model whose rows cost, or are answered, other than was estimated."""
         for one in self._measured:

@@ -30,8 +30,6 @@ from batchkit.models import Model
 from batchkit.onward import Onward, Step
 from batchkit.opening import OpenRun
 from batchkit.pool import Pool
-from batchkit.providers.provider import Provider
-from batchkit.providers.transport import Transport
 from batchkit.purse import Purse, largest_bound
 from batchkit.quota import Quota
 from batchkit.recorder import Recorder
@@ -40,6 +38,7 @@ from batchkit.reins import Reins
 from batchkit.requests import digest, fits
 from batchkit.retry import RetryPolicy
 from batchkit.scheduler import Lane
+from batchkit.sending import Sending, Share
 from batchkit.shares import Account
 from batchkit.spec import Spec
 from batchkit.stopping import Stopper
@@ -111,12 +110,26 @@ class Shared(msgspec.Struct, frozen=True):
     opened: OpenRun
     recorder: Recorder
     stopper: Stopper
-    transport: Transport
+    sending: Sending
     clock: SystemClock
     purse: Purse | None
     rng: Random
     reader: Callable[[], Journal]
     only: frozenset[int] | None = None  # the rows to ask, if not all
+
+
+def share_of(plan: LanePlan, opened: OpenRun, latency_s: float | None) -> Share:
+    """What a lane can send; `latency_s` is what an answer is expected to take, if anything is."""
+    past = opened.tally.models.get(plan.model.name)
+    if past is not None and past.answered:
+        latency_s = past.latency_s / past.answered
+    return Share(plan.slots, latency_s=latency_s, per_minute=plan.model.requests_per_minute)
+
+
+def requests_left(opened: OpenRun) -> float:
+    """Requests of the rows that have not settled, about."""
+    share_left = 1 - opened.settled.count / opened.plan.rows
+    return share_left * sum(share.requests for share in opened.plan.shares)
 
 
 class _Entrance(msgspec.Struct, frozen=True):
@@ -215,14 +228,7 @@ def _hedging(attempts: Attempts, feed: Feed[Fed]) -> Hedging:
 def _attempts(plan: LanePlan, endpoint: Endpoint, shared: Shared) -> Attempts:
     return Attempts(
         plan.model,
-        provider=Provider(
-            shared.transport,
-            endpoint=endpoint.url,
-            dialect=endpoint.dialect,
-            api_key=endpoint.key,
-            schema=shared.given.recipe.schema,
-            wall=shared.clock.wall,
-        ),
+        provider=shared.sending.provider(endpoint, shared.given.recipe.schema),
         gate=Gate(
             AdaptiveLimit(plan.slots),
             clock=shared.clock.now,

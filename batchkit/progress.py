@@ -36,6 +36,8 @@ class Live(msgspec.Struct, frozen=True):
     tokens_per_s: float
     bound_by: str | None = None  # what holds it back, see `binding`
     paused: bool = False
+    cpu: float = 0.0  # share of a core
+    worker_cpus: tuple[float, ...] = ()  # the same, for each worker process
 
 
 class Pace:

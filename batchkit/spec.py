@@ -36,6 +36,7 @@ from batchkit.sections import ExamplesSection, LabelsSection, TranslateSection
 BIGMODEL = "https://open.bigmodel.cn/api/paas/v4"
 DEFAULT_TIMEOUT_S = 300.0  # a long answer that is not streamed can take minutes
 DEFAULT_DRAIN_S = 30.0  # what requests in flight may take after a stop
+MOST_PROCESSES = 64  # each takes a core and tens of megabytes
 DEFAULT_MAX_ATTEMPTS = 8  # at 20 % faults, one row in 400,000 fails by chance
 
 _T = TypeVar("_T")
@@ -70,6 +71,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     schema: Any = None  # a JSON Schema, the path of one, a msgspec or pydantic class
     format: str | None = None
     skip_invalid: bool = False
+    processes: int | None = None  # that send; 0 or 1: this one
     drain: float | None = None  # seconds that requests in flight may take after a stop
     log_content: bool = False
     update: bool = False  # go on with a changed input or job
@@ -101,6 +103,7 @@ class OptionWords(TypedDict, total=False):
     schema: Any
     format: str
     skip_invalid: bool
+    processes: int
     drain: float
     log_content: bool
     update: bool
@@ -142,6 +145,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None
     format: Format
     skip_invalid: bool
+    processes: int | None  # that send; None: as many as the job needs
     drain_s: float
     log_content: bool  # texts of prompts and answers may stand in the log
     update: bool
@@ -244,6 +248,7 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         limit=None if options.limit is None else _at_least(options.limit, "--limit", least=1),
         format=_choice(Format, options.format or Format.ARROW, "--format"),
         skip_invalid=options.skip_invalid,
+        processes=_processes(options.processes),
         log_content=options.log_content,
         drain_s=DEFAULT_DRAIN_S if options.drain is None else _seconds(options.drain, "--drain"),
         update=options.update,
@@ -352,6 +357,12 @@ def _seconds(value: float, place: str) -> float:
     if not 0 <= value < float("inf"):
         raise UsageError(f"{place}: expected seconds, got {value!r}")
     return float(value)
+
+
+def _processes(given: int | None) -> int | None:
+    if given is not None and not 0 <= given <= MOST_PROCESSES:
+        raise UsageError(f"--processes: expected 0 to {MOST_PROCESSES}, got {given}")
+    return given
 
 
 def _kinds(given: Sequence[str] | None) -> frozenset[str] | None:

@@ -86,6 +86,9 @@ def as_text(status: RunStatus) -> str:
             f"{status.live.rows_per_s:,.1f} rows/s, {status.live.tokens_per_s:,.0f} tokens/s, "
             f"{age:.0f} s ago, process {status.live.pid}"
         )
+        cpus = " + ".join(f"{cpu:.0%}" for cpu in (status.live.cpu, *status.live.worker_cpus))
+        workers = f", {len(status.live.worker_cpus)} workers" if status.live.worker_cpus else ""
+        lines.append(f"{cpus} of a core{workers}")
         if status.seconds_left is not None:
             lines.append(f"about {status.seconds_left:,.0f} s left")
     if status.damage:

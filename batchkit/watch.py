@@ -16,7 +16,9 @@ from batchkit.progress import Live, ModelLive, Pace, View
 from batchkit.purse import Purse
 from batchkit.recorder import Recorder
 from batchkit.scheduler import Lane
+from batchkit.sending import Sending
 from batchkit.steering import Steering
+from batchkit.workers.remote import Busy
 
 _LOOK_EVERY_S = 0.25
 _SAVE_EVERY_S = 1.0
@@ -34,6 +36,7 @@ class Watch:
         purse: Purse | None,
         steering: Steering,
         clock: SystemClock,
+        sending: Sending,
         run_log: RunLog,
     ) -> None:
         self.binding = Binding()
@@ -43,6 +46,9 @@ class Watch:
         self._purse = purse
         self._steering = steering
         self._clock = clock
+        self._sending = sending
+        self._busy = Busy()
+        self._cpu = 0.0  # share of a core
         self._run_log = run_log
         self._pace = Pace()
         self._looked_at = clock.now()
@@ -55,7 +61,8 @@ class Watch:
         try:
             while True:
                 now = self._clock.now()
-                self.binding.look(self._bound(lag_s=now - due_at))
+                self._measure(now)
+                self.binding.look(self._bound(lag_s=max(now - due_at, self._busy.lag_s)))
                 live = self._look(now)
                 self._progress.show(now, self._recorder.tally, live)
                 self._run_log.look(now, self._model_looks())
@@ -78,6 +85,8 @@ class Watch:
             rows_per_s=rows_per_s,
             tokens_per_s=tokens_per_s,
             bound_by=self.binding.now,
+            cpu=self._cpu,
+            worker_cpus=self._busy.cpus,
             paused=self._steering.is_paused,
         )
 
@@ -94,17 +103,17 @@ class Watch:
         return bound_of(
             [_lane(lane) for lane in self._lanes],
             lag_s=lag_s,
-            cpu=self._cpu(),
+            cpu=max(self._cpu, *self._busy.cpus, 0.0),
             backlog=self._recorder.fill,
             waits_for_money=self._purse is not None and self._purse.is_awaited,
         )
 
-    def _cpu(self) -> float:
-        """This process's share of a core since the last look."""
-        now, cpu_s = self._clock.now(), time.process_time()
-        share = (cpu_s - self._cpu_s) / max(now - self._looked_at, 1e-3)
+    def _measure(self, now: float) -> None:
+        """How busy this process and the workers were since the last look."""
+        cpu_s = time.process_time()
+        self._cpu = (cpu_s - self._cpu_s) / max(now - self._looked_at, 1e-3)
         self._looked_at, self._cpu_s = now, cpu_s
-        return share
+        self._busy = self._sending.busy()
 
 
 def _model(lane: Lane, runs: Mapping[str, int]) -> ModelLive:

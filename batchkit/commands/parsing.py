@@ -80,6 +80,12 @@ def add_sending(parser: argparse.ArgumentParser) -> None:
         help="a bad row fails instead of stopping the run before it starts",
     )
     add(
+        "--processes",
+        metavar="N",
+        type=int,
+        help="that send requests (default: as many as the job needs; 1: this one alone)",
+    )
+    add(
         "--drain",
         metavar="SECONDS",
         type=float,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -182,14 +183,21 @@ class Workers:
 class Remote:
     """One endpoint that workers ask: what a pool calls."""
 
-    def __init__(self, workers: Workers, address: int, dialect: Dialect) -> None:
+    def __init__(
+        self,
+        workers: Workers,
+        address: int,
+        dialect: Dialect,
+        schema: dict[str, Any] | None = None,
+    ) -> None:
         self._workers = workers
         self._address = address
         self._dialect = dialect
+        self._schema = schema
 
     def prepare(self, request: Request, model: Model) -> bytes:
         """The body of `request`, as `Provider.prepare` makes it."""
-        return encode(request, model, self._dialect)
+        return encode(request, model, self._dialect, self._schema)
 
     async def exchange(self, body: bytes, timeout_s: float) -> Outcome:
         """Have `body` sent once, as `Provider.exchange` does."""

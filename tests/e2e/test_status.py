@@ -39,7 +39,7 @@ def test_status_of_a_running_run_tells_what_it_is_doing(
     words = ["run", "q.jsonl", "--endpoint", simulate(latency="0.2").url, "--concurrency", "20"]
     command = [sys.executable, "-m", "batchkit.cli", *words]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
-        status = _wait_for_rows(batchkit, process)
+        status = wait_for_rows(batchkit, process)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert status["state"] == "running"
@@ -62,7 +62,7 @@ def test_a_watch_goes_on_until_the_run_has_ended(
     write_rows(here / "q.jsonl", prompts(400))
     words = ["run", "q.jsonl", "--endpoint", simulate(latency="0.2").url, "--concurrency", "40"]
     with subprocess.Popen([sys.executable, "-m", "batchkit.cli", *words, "-q"]) as process:
-        _wait_for_rows(batchkit, process)
+        wait_for_rows(batchkit, process)
         shown = _on_a_terminal(
             [sys.executable, "-m", "batchkit.cli", "status", "runs/q", "--watch"]
         )
@@ -79,7 +79,7 @@ def test_a_watch_off_a_terminal_prints_one_look_after_another(
     write_rows(here / "q.jsonl", prompts(400))
     words = ["run", "q.jsonl", "--endpoint", simulate(latency="0.2").url, "--concurrency", "40"]
     with subprocess.Popen([sys.executable, "-m", "batchkit.cli", *words, "-q"]) as process:
-        _wait_for_rows(batchkit, process)
+        wait_for_rows(batchkit, process)
         done = batchkit("status", "runs/q", "--watch", "--json")
     states = [json.loads(line)["state"] for line in done.out.splitlines()]
     assert (done.code, states[0], states[-1]) == (0, "running", "complete")
@@ -103,7 +103,7 @@ def _on_a_terminal(command: list[str]) -> str:
     return shown.decode()
 
 
-def _wait_for_rows(batchkit: Command, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+def wait_for_rows(batchkit: Command, process: subprocess.Popen[bytes]) -> dict[str, Any]:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
         done = batchkit("status", "runs/q", "--json")

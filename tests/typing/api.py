@@ -30,6 +30,7 @@ def every_option(folder: Path) -> None:
         models="models.toml",
         format="parquet",
         skip_invalid=True,
+        processes=2,
         drain=10,
         update=True,
         retry_failed=["timeout"],

@@ -123,6 +123,7 @@ def test_every_key_of_a_job_file_counts(write: Write) -> None:
         limit=None,
         format=Format.ARROW,
         skip_invalid=False,
+        processes=None,
         drain_s=30.0,
         log_content=False,
         update=False,

@@ -148,6 +148,8 @@ def test_a_budget_has_at_most_twelve_decimals(refuse: Refuse) -> None:
             "demo.toml: limits.timeout: expected seconds above 0, got inf",
         ),
         ("", {"max_attempts": 0}, "--max-attempts: expected at least 1, got 0"),
+        ("", {"processes": -1}, "--processes: expected 0 to 64, got -1"),
+        ("", {"processes": 65}, "--processes: expected 0 to 64, got 65"),
         ("", {"limit": 0}, "--limit: expected at least 1, got 0"),
         ("", {"concurrency": 0}, "--concurrency: expected at least 1, got 0"),
         ("", {"concurrency": {"x": 1}}, "--concurrency: model 'x' is not in the model table"),

@@ -1,0 +1,46 @@
+"""How many processes a job needs, and where workers find keys."""
+
+from __future__ import annotations
+
+import pytest
+
+from batchkit.endpoints import Endpoint
+from batchkit.providers.codec import Dialect
+from batchkit.sending import Share, _address, _with_keys, processes_needed
+from batchkit.workers.frames import WorkerConfig, encode_config
+
+MANY = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("shares", "cores", "processes"),
+    [
+        ([Share(200, MANY)], 8, 1),  # 400 rows/s at half a second each
+        ([Share(1000, MANY)], 8, 1),
+        ([Share(3000, MANY)], 8, 3),
+        ([Share(3000, MANY)], 2, 2),  # no more than there are cores
+        ([Share(3000, MANY)], 1, 1),
+        ([Share(3000, MANY, latency_s=4.0)], 8, 1),  # as earlier starts have seen it
+        ([Share(300, MANY, latency_s=0.05)], 8, 3),
+        ([Share(1000, MANY), Share(2000, MANY)], 8, 3),  # models add up
+        ([Share(3000, MANY, per_minute=600)], 8, 1),  # ten a second, whatever the slots
+        ([Share(3000, 20_000)], 8, 1),  # over before workers would pay
+        ([Share(3000, 25_000)], 8, 3),
+        ([], 8, 1),
+    ],
+)
+def test_as_many_processes_as_the_expected_rate_needs(
+    shares: list[Share], cores: int, processes: int
+) -> None:
+    assert processes_needed(shares, cores=cores) == processes
+
+
+def test_a_configuration_names_the_key_and_does_not_hold_it() -> None:
+    endpoints = [
+        Endpoint("http://a/v1", Dialect.OPENAI, "secret-a", "A_KEY"),
+        Endpoint("http://127.0.0.1:1/v1", Dialect.OPENAI, None, "B_KEY"),
+    ]
+    config = WorkerConfig(list(map(_address, endpoints)), trust_env=True)
+    assert [address.key_env for address in config.addresses] == ["A_KEY", None]
+    assert b"secret" not in encode_config(config)
+    assert _with_keys({"PATH": "/bin"}, endpoints) == {"PATH": "/bin", "A_KEY": "secret-a"}
