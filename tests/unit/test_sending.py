@@ -13,26 +13,26 @@ MANY = 1_000_000
 
 
 @pytest.mark.parametrize(
-    ("shares", "cores", "processes"),
+    ("shares", "requests", "cores", "processes"),
     [
-        ([Share(200, MANY)], 8, 1),  # 400 rows/s at half a second each
-        ([Share(1000, MANY)], 8, 1),
-        ([Share(3000, MANY)], 8, 3),
-        ([Share(3000, MANY)], 2, 2),  # no more than there are cores
-        ([Share(3000, MANY)], 1, 1),
-        ([Share(3000, MANY, latency_s=4.0)], 8, 1),  # as earlier starts have seen it
-        ([Share(300, MANY, latency_s=0.05)], 8, 3),
-        ([Share(1000, MANY), Share(2000, MANY)], 8, 3),  # models add up
-        ([Share(3000, MANY, per_minute=600)], 8, 1),  # ten a second, whatever the slots
-        ([Share(3000, 20_000)], 8, 1),  # over before workers would pay
-        ([Share(3000, 25_000)], 8, 3),
-        ([], 8, 1),
+        ([Share(200)], MANY, 8, 1),  # 400 a second at half a second each
+        ([Share(1000)], MANY, 8, 1),
+        ([Share(3000)], MANY, 8, 3),
+        ([Share(3000)], MANY, 2, 2),  # no more than there are cores
+        ([Share(3000)], MANY, 1, 1),
+        ([Share(3000, latency_s=4.0)], MANY, 8, 1),  # as earlier starts have seen it
+        ([Share(300, latency_s=0.05)], MANY, 8, 3),
+        ([Share(1000), Share(2000)], MANY, 8, 3),  # lanes add up
+        ([Share(3000, per_minute=600)], MANY, 8, 1),  # ten a second, whatever the slots
+        ([Share(3000)], 24_000, 8, 1),  # over before workers would pay
+        ([Share(3000)], 25_000, 8, 3),
+        ([], MANY, 8, 1),
     ],
 )
 def test_as_many_processes_as_the_expected_rate_needs(
-    shares: list[Share], cores: int, processes: int
+    shares: list[Share], requests: int, cores: int, processes: int
 ) -> None:
-    assert processes_needed(shares, cores=cores) == processes
+    assert processes_needed(shares, requests=requests, cores=cores) == processes
 
 
 def test_a_configuration_names_the_key_and_does_not_hold_it() -> None:
