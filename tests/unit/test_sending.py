@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from batchkit.endpoints import Endpoint
-from batchkit.providers.codec import Dialect
-from batchkit.sending import Share, _address, _with_keys, processes_needed
+from batchkit.models import Model
+from batchkit.providers.codec import Dialect, encode
+from batchkit.records import Request
+from batchkit.sending import Elsewhere, Share, _address, _with_keys, processes_needed
 from batchkit.workers.frames import WorkerConfig, encode_config
 
 MANY = 1_000_000
@@ -44,3 +46,16 @@ def test_a_configuration_names_the_key_and_does_not_hold_it() -> None:
     assert [address.key_env for address in config.addresses] == ["A_KEY", None]
     assert b"secret" not in encode_config(config)
     assert _with_keys({"PATH": "/bin"}, endpoints) == {"PATH": "/bin", "A_KEY": "secret-a"}
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_a_body_is_the_same_whoever_sends_it(dialect: Dialect) -> None:
+    """The schema of its answer included."""
+    endpoint = Endpoint("http://127.0.0.1:1/v1", dialect, None, "A_KEY")
+    model = Model(name="m", concurrency=1, json_schema=True)
+    request = Request(0, "a", "m", [{"role": "user", "content": "x"}], {"temperature": 0}, 1)
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    elsewhere = Elsewhere([endpoint], 2, print, trust_env=False).provider(endpoint, schema)
+    body = elsewhere.prepare(request, model)
+    assert body == encode(request, model, dialect, schema)
+    assert (b'"required"' in body) is (dialect is Dialect.OPENAI)
