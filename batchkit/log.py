@@ -35,6 +35,7 @@ EVENTS: Mapping[str, Level] = {
     "limit_changed": Level.INFO,
     "refused_burst": Level.WARNING,
     "drifted": Level.WARNING,
+    "worker_lost": Level.WARNING,
     "retries_given_up": Level.WARNING,
     "row_failed": Level.WARNING,
     "row_ok": Level.DEBUG,
