@@ -41,6 +41,7 @@ from batchkit.log import EventLog
 from batchkit.opening import OpenRun
 from batchkit.parts import seal
 from batchkit.progress import View
+from batchkit.providers.transports import check_transport
 from batchkit.recorder import Recorder, WriteError, disk_trouble
 from batchkit.resume import Resumption
 from batchkit.scheduler import Lane, Scheduler
@@ -88,6 +89,7 @@ def prepared(spec: Spec, console: Console) -> Iterator[Execution]:
     then nothing was sent.
     """
     folder = RunFolder(spec.out)
+    check_transport(spec.transport)
     if spec.model is not None and spec.endpoint not in {"sim", "local"}:
         resolve(spec, spec.table[spec.model], os.environ, None)  # a missing key is told first
     given = open_input(spec)
@@ -188,7 +190,13 @@ class Execution:
         clock = SystemClock()
         self._stopper = stopper = Stopper()
         recorder = self._recorder(stopper, session.backlog)
-        sending = new_sending(self.endpoints.values(), processes, clock=clock, notice=self._notice)
+        sending = new_sending(
+            self.endpoints.values(),
+            processes,
+            transport=self.spec.transport,
+            clock=clock,
+            notice=self._notice,
+        )
         try:
             shared = Shared(
                 given=self._given,

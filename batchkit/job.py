@@ -102,6 +102,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     tier: Tier | None = None
     endpoint: str | None = None
     dialect: str | None = None
+    transport: str | None = None  # the HTTP client, see `spec.TransportName`
     api_key_env: str | None = None
     prompt: PromptSection | None = None
     group: GroupSection | None = None

@@ -17,8 +17,9 @@ import msgspec
 from batchkit.attempts import Exchange
 from batchkit.clock import SystemClock
 from batchkit.endpoints import Endpoint, is_loopback
-from batchkit.providers.aiohttp_transport import AiohttpTransport
 from batchkit.providers.provider import Provider
+from batchkit.providers.transports import transport_class
+from batchkit.spec import TransportName
 from batchkit.workers.frames import Address, WorkerConfig
 from batchkit.workers.home import InProcess
 from batchkit.workers.process import Process
@@ -75,8 +76,8 @@ class Sending(Protocol):
 class Here:
     """This process sends. Made and closed inside one event loop."""
 
-    def __init__(self, clock: SystemClock, *, trust_env: bool) -> None:
-        self._transport = AiohttpTransport(trust_env=trust_env)
+    def __init__(self, clock: SystemClock, transport: TransportName, *, trust_env: bool) -> None:
+        self._transport = transport_class(transport)(trust_env=trust_env)
         self._clock = clock
 
     def provider(self, endpoint: Endpoint, schema: dict[str, Any] | None) -> Exchange:
@@ -108,12 +109,15 @@ class Elsewhere:
         count: int,
         notice: Callable[[str], None],
         *,
+        transport: TransportName,
         trust_env: bool,
     ) -> None:
         environ = _with_keys(os.environ, endpoints)
         self._endpoints = endpoints
         self._workers = Workers(
-            WorkerConfig(list(map(_address, endpoints)), trust_env=trust_env),
+            WorkerConfig(
+                list(map(_address, endpoints)), transport=transport, trust_env=trust_env
+            ),
             count,
             new_home=lambda: Process(environ),
             last_home=lambda: InProcess(environ),
@@ -138,6 +142,7 @@ def new_sending(
     endpoints: Iterable[Endpoint],
     processes: int,
     *,
+    transport: TransportName,
     clock: SystemClock,
     notice: Callable[[str], None],
 ) -> Sending:
@@ -145,8 +150,8 @@ def new_sending(
     endpoints = list(dict.fromkeys(endpoints))
     trust_env = not all(is_loopback(one.url) for one in endpoints)
     if processes <= 1:
-        return Here(clock, trust_env=trust_env)
-    return Elsewhere(endpoints, processes, notice, trust_env=trust_env)
+        return Here(clock, transport, trust_env=trust_env)
+    return Elsewhere(endpoints, processes, notice, transport=transport, trust_env=trust_env)
 
 
 def _address(endpoint: Endpoint) -> Address:

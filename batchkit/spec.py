@@ -49,6 +49,13 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
+class TransportName(StrEnum):
+    """The library that speaks HTTP."""
+
+    AIOHTTP = "aiohttp"
+    PYREQWEST = "pyreqwest"  # in the extra `fast`
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line or the caller of `batchkit.run` may say; None means not said."""
 
@@ -58,6 +65,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     tier: str | None = None
     endpoint: str | None = None
     dialect: str | None = None
+    transport: str | None = None
     api_key_env: str | None = None
     concurrency: Mapping[str, int] | int | None = None  # requests in flight, per model or for each
     timeout: float | None = None
@@ -90,6 +98,7 @@ class OptionWords(TypedDict, total=False):
     tier: str
     endpoint: str
     dialect: str
+    transport: str
     api_key_env: str
     concurrency: Mapping[str, int] | int
     timeout: float
@@ -126,6 +135,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     tier: Tier
     endpoint: str  # bigmodel, local, sim or a URL
     dialect: str | None
+    transport: TransportName
     api_key_env: str | None
     prompt: PromptSection | None
     documents: DocumentJob
@@ -211,6 +221,11 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         tier=_choice(Tier, options.tier or job.tier or Tier.V0, "--tier"),
         endpoint=endpoint,
         dialect=options.dialect or job.dialect,
+        transport=_choice(
+            TransportName,
+            options.transport or job.transport or TransportName.AIOHTTP,
+            "--transport" if options.transport else f"{place}: transport",
+        ),
         api_key_env=options.api_key_env or job.api_key_env,
         prompt=job.prompt,
         documents=_documents(place, job, has_fields=schema is not None or job.labels is not None),

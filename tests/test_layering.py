@@ -91,6 +91,7 @@ APART = {"simulator", "local"}  # import words and pure layers only; run and the
 OWNERS = {
     "aiohttp": {"providers.aiohttp_transport", "simulator.server"},
     "ahocorasick_rs": {"glossary"},
+    "pyreqwest": {"providers.pyreqwest_transport"},
     "aiolimiter": {"quota"},
     "fsspec": {"destination"},
     "bm25s": {"examples"},

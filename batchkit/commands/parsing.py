@@ -51,6 +51,11 @@ def add_sending(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--endpoint", metavar="bigmodel|local|sim|URL", help="where to send (default: bigmodel)")
     add("--dialect", metavar="glm|openai", help="how the endpoint speaks (default: by its address)")
+    add(
+        "--transport",
+        metavar="aiohttp|pyreqwest",
+        help="the HTTP client (default: aiohttp; pyreqwest comes with the extra `fast`)",
+    )
     add("--api-key-env", metavar="NAME", help="the environment variable that holds the key")
     add_concurrency(parser)
     add("--timeout", metavar="SECONDS", type=float, help="of one attempt (default: 300)")

@@ -11,34 +11,31 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Mapping
 from functools import lru_cache
-from urllib.request import getproxies, proxy_bypass
+from typing import ClassVar
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from batchkit.errors import BAD_RESPONSE, CUT_OFF, LOCAL_TROUBLE, TIMED_OUT, UNREACHABLE
-from batchkit.providers.transport import Reply, TransportError
-
-MOST_ANSWER_BYTES = 16 * 2**20
-CONNECT_TIMEOUT_S = 10.0
-KEEPALIVE_S = 4.0
-
-_LOCAL = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
-)  # this machine has run out of something
+from batchkit.providers import faults
+from batchkit.providers.addresses import Target
+from batchkit.providers.transport import (
+    CONNECT_TIMEOUT_S,
+    KEEPALIVE_S,
+    MOST_ANSWER_BYTES,
+    Reply,
+    TransportError,
+)
 
 _REASONS: dict[type[Exception], str] = {
-    aiohttp.ClientConnectorDNSError: "its name does not resolve",
-    aiohttp.ClientConnectorCertificateError: "its certificate is not trusted",
-    aiohttp.ClientConnectorSSLError: "the TLS handshake failed",
-    aiohttp.ClientHttpProxyError: "the proxy refuses to connect",
-    TimeoutError: "no connection in time",
+    aiohttp.ClientConnectorDNSError: faults.NO_NAME,
+    aiohttp.ClientConnectorCertificateError: faults.NO_TRUST,
+    aiohttp.ClientConnectorSSLError: faults.NO_HANDSHAKE,
+    aiohttp.ClientHttpProxyError: faults.NO_PROXY,
+    TimeoutError: faults.NO_TIME,
 }
 
 
@@ -50,12 +47,14 @@ class AiohttpTransport:
         most_answer_bytes: an answer with more is given up.
     """
 
+    closes_on_cancel: ClassVar[bool] = True
+
     def __init__(
         self, *, trust_env: bool = False, most_answer_bytes: int = MOST_ANSWER_BYTES
     ) -> None:
         self._trust_env = trust_env
         self._most_answer_bytes = most_answer_bytes
-        self._targets: dict[str, tuple[URL, URL | None]] = {}
+        self._targets: dict[str, Target] = {}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=300
@@ -68,15 +67,15 @@ class AiohttpTransport:
         self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float
     ) -> Reply:
         """As `Transport.post`; `timeout_s` bounds the whole exchange, connecting included."""
-        target, proxy = self._target(url)
+        target = self._target(url)
         payload = _Payload(body)
         has_answer_begun = False
         try:
             async with self._session.post(
-                target,
+                target.address,
                 data=payload,
                 headers=headers,
-                proxy=proxy,
+                proxy=target.proxy,
                 timeout=_timeout(timeout_s),
                 allow_redirects=False,
             ) as response:
@@ -86,23 +85,17 @@ class AiohttpTransport:
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             # `from None`: the cause may hold the Authorization header.
             if not payload.is_sent:
-                raise _not_sent(error, target) from None
+                raise _not_sent(error, target.address) from None
             raise _sent(error, timeout_s, has_answer_begun=has_answer_begun) from None
 
     async def aclose(self) -> None:
         """Close every connection, those in use too."""
         await self._session.close()
 
-    def _target(self, url: str) -> tuple[URL, URL | None]:
+    def _target(self, url: str) -> Target:
         target = self._targets.get(url)
         if target is None:
-            try:
-                address = _address(url)
-                proxy = _proxy_of(address) if self._trust_env else None
-            except ValueError:
-                words = "the endpoint, or the proxy before it, is not an address"
-                raise TransportError(UNREACHABLE, words) from None
-            target = self._targets[url] = (address, proxy)
+            target = self._targets[url] = Target(url, trust_env=self._trust_env)
         return target
 
 
@@ -141,46 +134,21 @@ async def _read(stream: aiohttp.StreamReader, most_bytes: int) -> bytes:
         chunk = await stream.readany()
         size += len(chunk)
         if size > most_bytes:
-            raise TransportError(BAD_RESPONSE, f"the answer is longer than {most_bytes} bytes")
+            raise faults.too_long(most_bytes)
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-def _address(text: str) -> URL:
-    address = URL(text)
-    (address.raw_host or "").encode("idna")  # as a look-up does, where it would raise uncaught
-    return address
-
-
-def _proxy_of(address: URL) -> URL | None:
-    proxy = getproxies().get(address.scheme)
-    if not proxy or proxy_bypass(address.host_port_subcomponent or ""):
-        return None
-    return _address(proxy)
-
-
 def _not_sent(error: Exception, target: URL) -> TransportError:
-    number = getattr(error, "errno", None)
-    if number in _LOCAL:
-        lack = os.strerror(number).lower()
-        return TransportError(LOCAL_TROUBLE, f"no connection could be opened: {lack}")
-    return TransportError(UNREACHABLE, f"cannot connect to {target.authority}: {_reason(error)}")
+    reasons = (reason for kind, reason in _REASONS.items() if isinstance(error, kind))
+    return faults.not_sent(target, next(reasons, None), getattr(error, "errno", None))
 
 
 def _sent(error: Exception, timeout_s: float, *, has_answer_begun: bool) -> TransportError:
     if isinstance(error, TimeoutError):
-        return TransportError(TIMED_OUT, f"no whole answer within {timeout_s:g} s")
+        return faults.timed_out(timeout_s)
     if has_answer_begun:
-        return TransportError(BAD_RESPONSE, "the answer was cut off")
+        return faults.cut_short()
     if isinstance(error, aiohttp.ClientResponseError):
-        return TransportError(BAD_RESPONSE, "the answer is not HTTP")
-    return TransportError(CUT_OFF, "the connection was closed before an answer came")
-
-
-def _reason(error: Exception) -> str:
-    """Why there is no connection, in words of ours or the system's, never the exception's own."""
-    for kind, reason in _REASONS.items():
-        if isinstance(error, kind):
-            return reason
-    number = getattr(error, "errno", None)
-    return os.strerror(number).lower() if number else "the connection failed"
+        return faults.not_http()
+    return faults.cut_off()

@@ -5,17 +5,22 @@ An implementation
 * bounds the bytes of an answer and the time of an exchange;
 * raises `TransportError` for everything the network does, with the verdict that says whether the
   request may have been executed;
-* closes the request at the server at once when it is cancelled.
+* closes the request at the server at once when it is cancelled, or says by `closes_on_cancel` that
+  it does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
 
 from batchkit.errors import Verdict
+
+MOST_ANSWER_BYTES = 16 * 2**20
+CONNECT_TIMEOUT_S = 10.0
+KEEPALIVE_S = 4.0  # idle connections are dropped before a server drops them, usually after 5 s
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -36,6 +41,10 @@ class TransportError(Exception):
 
 
 class Transport(Protocol):
+    closes_on_cancel: ClassVar[bool]
+    """Whether a cancelled request ends at the server too. If not, its slot is taken there until its
+    answer or its timeout comes: nothing may be cancelled that others are sent in place of."""
+
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float
     ) -> Reply: ...

@@ -11,6 +11,7 @@ import msgspec
 
 from batchkit.providers.codec import Dialect
 from batchkit.records import Completion, Failure, Outcome
+from batchkit.spec import TransportName
 
 LENGTH_BYTES = 4
 
@@ -28,6 +29,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, array_like=True):
 
     addresses: list[Address]
     trust_env: bool  # go through the proxy that the environment names
+    transport: TransportName = TransportName.AIOHTTP
     look_s: float = 0.5  # how often each side looks whether it has been called
 
 

@@ -23,9 +23,9 @@ from functools import partial
 import msgspec
 
 from batchkit.errors import CUT_OFF
-from batchkit.providers.aiohttp_transport import AiohttpTransport
 from batchkit.providers.provider import Provider
 from batchkit.providers.transport import Transport
+from batchkit.providers.transports import transport_class
 from batchkit.records import Failure, Outcome
 from batchkit.workers.frames import (
     Report,
@@ -64,7 +64,7 @@ class Worker:
         """Be ready for rows; `epoch` comes back in every report."""
         decoded = decode_config(config)
         self._epoch = epoch
-        self._transport = AiohttpTransport(trust_env=decoded.trust_env)
+        self._transport = transport_class(decoded.transport)(trust_env=decoded.trust_env)
         self._providers = self._providers_of(decoded, self._transport)
         self._listening = asyncio.create_task(self._listen(decoded.look_s), name="listen")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,8 @@ import pytest
 from batchkit.cli import main
 from batchkit.simulator.options import SimulatorOptions
 from batchkit.simulator.server import Running, serve_in_thread
+from batchkit.spec import TransportName
+from tests.e2e.transports import Opens, opens
 
 KEYS = ("ZAI_API_KEY", "ZHIPUAI_API_KEY", "OPENAI_API_KEY")
 
@@ -28,6 +32,15 @@ class Done(NamedTuple):
 
 Command = Callable[..., Done]
 Simulate = Callable[..., Running]
+
+
+@pytest.fixture(params=TransportName)
+def transport(request: pytest.FixtureRequest) -> Opens:
+    """Opens each of the transports in turn; every one keeps the same promises."""
+    name: TransportName = request.param
+    if find_spec(name.value) is None and "BATCHKIT_REQUIRE_FAST" not in os.environ:
+        pytest.skip(f"{name.value} is not installed")
+    return opens(name)
 
 
 @pytest.fixture(autouse=True)

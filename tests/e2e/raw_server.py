@@ -1,4 +1,4 @@
-"""The transport, and small raw servers over real sockets for it to get into trouble with."""
+"""Small raw servers over real sockets, for a transport to get into trouble with."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
-
-from batchkit.providers.aiohttp_transport import AiohttpTransport
+from typing import TypeAlias
 
 KEY = "id.secretsecret"
 HEADERS = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
@@ -95,12 +93,3 @@ def reset(writer: asyncio.StreamWriter) -> None:
     linger = struct.pack("ii", 1, 0)
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     writer.transport.abort()
-
-
-@asynccontextmanager
-async def transport(**options: Any) -> AsyncIterator[AiohttpTransport]:
-    made = AiohttpTransport(**options)
-    try:
-        yield made
-    finally:
-        await made.aclose()

@@ -19,6 +19,7 @@ from batchkit.spec import (
     Format,
     Options,
     Spec,
+    TransportName,
     effective_table,
     load_spec,
     spec_name,
@@ -35,6 +36,7 @@ fallback = ["GLM-4-Air-250414"]
 tier   = "V1"
 endpoint = "sim"
 dialect = "glm"
+transport = "pyreqwest"
 api_key_env = "MY_KEY"
 
 [prompt]
@@ -100,6 +102,7 @@ def test_every_key_of_a_job_file_counts(write: Write) -> None:
         tier=Tier.V1,
         endpoint="sim",
         dialect="glm",
+        transport=TransportName.PYREQWEST,
         api_key_env="MY_KEY",
         prompt=PromptSection(user="Question: {{ text }}", system="You label questions."),
         documents=DocumentJob(),
@@ -148,6 +151,7 @@ def test_a_flag_wins_over_the_job_file(write: Write, tmp_path: Path) -> None:
         tier="V3",
         endpoint="http://127.0.0.1:8000/v1",
         dialect="openai",
+        transport="aiohttp",
         api_key_env="OTHER",
         concurrency={FLASH: 2},
         timeout=1.5,
@@ -162,13 +166,13 @@ def test_a_flag_wins_over_the_job_file(write: Write, tmp_path: Path) -> None:
     )
     told = [
         (spec.out, spec.input, spec.model, spec.tier),
-        (spec.endpoint, spec.dialect, spec.api_key_env, spec.concurrency),
+        (spec.endpoint, spec.dialect, spec.api_key_env, spec.concurrency, spec.transport),
         (spec.timeout_s, spec.max_attempts, spec.budget, spec.limit),
         (spec.format, spec.skip_invalid, spec.local_model, spec.simulate),
     ]
     assert told == [
         (Path("elsewhere"), Path("other.jsonl"), "new", Tier.V3),
-        ("http://127.0.0.1:8000/v1", "openai", "OTHER", {FLASH: 2}),
+        ("http://127.0.0.1:8000/v1", "openai", "OTHER", {FLASH: 2}, TransportName.AIOHTTP),
         (1.5, 1, Decimal(0), 10),
         (Format.PARQUET, True, Path("x.gguf"), "as given"),
     ]
@@ -181,11 +185,13 @@ def test_what_is_not_said_has_a_default(write: Write) -> None:
         (spec.input, spec.model, spec.tier, spec.endpoint, spec.dialect, spec.api_key_env),
         (spec.prompt, spec.params, spec.schema, spec.repair, spec.budget, spec.concurrency),
         (spec.timeout_s, spec.max_attempts, spec.limit, spec.format, spec.skip_invalid),
+        (spec.transport,),
     ]
     assert told == [
         (path.parent / "a.jsonl", None, Tier.V0, "bigmodel", None, None),
         (None, {}, None, 1, None, {}),
         (DEFAULT_TIMEOUT_S, DEFAULT_MAX_ATTEMPTS, None, Format.ARROW, False),
+        (TransportName.AIOHTTP,),
     ]
     assert spec.table.as_rows() == effective_table(None).as_rows()
 
@@ -252,7 +258,7 @@ def test_a_budget_is_exact(write: Write, written: str, budget: str) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"tier": "V3"},
+        {"tier": "V3", "transport": "aiohttp"},
         {"endpoint": "http://127.0.0.1:1/v1", "dialect": "openai", "api_key_env": "K"},
         {"concurrency": 3, "timeout": 1.0, "max_attempts": 2, "budget": "1"},
         {"out": "x", "input": "y.jsonl", "limit": 5, "format": "parquet", "skip_invalid": True},

@@ -158,6 +158,11 @@ def test_a_budget_has_at_most_twelve_decimals(refuse: Refuse) -> None:
             {},
             "demo.toml: limits.concurrency: model 'x' is not in the model table",
         ),
+        (
+            "",
+            {"transport": "httpx"},
+            "--transport: expected one of aiohttp, pyreqwest, got 'httpx'",
+        ),
         ("", {"tier": "v0"}, "--tier: expected one of V0, V1, V2, V3, got 'v0'"),
         ("", {"format": "csv"}, "--format: expected one of arrow, parquet, got 'csv'"),
         ("", {"budget": "lots"}, "--budget: expected a decimal amount, got 'lots'"),
