@@ -1,0 +1,1 @@
+"""The whole command against bare loops and against what else a user would take."""
