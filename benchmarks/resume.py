@@ -20,23 +20,18 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from random import Random
 from resource import RUSAGE_SELF, getrusage
 
-from batchkit.errors import Billing
 from batchkit.folder import RunFolder
 from batchkit.inputs import Input, open_input
 from batchkit.journal import Journal, Settled
 from batchkit.opening import new_plan
 from batchkit.parts import seal
 from batchkit.prepare import scan
-from batchkit.records import Attempt, Result, Usage
 from batchkit.resume import Resumption
 from batchkit.spec import Options, load_spec
 from batchkit.tally import Tally, encode_tally
-
-MODEL = "glm-4-plus"
-WORDS = [f"{number:x}" for number in range(0x1000, 0x8000, 7)]  # compress about as words do
+from benchmarks.records import MODEL, settled_row
 
 
 class Blocks(dict[int, bytes]):
@@ -74,7 +69,7 @@ def make_run(here: Path, done: float) -> None:
         for first in range(0, answered, plan.part_rows):
             rows = range(first, min(first + plan.part_rows, answered))
             is_last = first + plan.part_rows >= answered
-            settled = [_settled(row) for row in rows[: -1 if is_last else None]]
+            settled = [settled_row(row, 160) for row in rows[: -1 if is_last else None]]
             _count(tally, settled)
             if not is_last:
                 part = seal(layout, first // plan.part_rows, settled, [])
@@ -90,45 +85,6 @@ def _count(tally: Tally, settled: list[Settled]) -> None:
         assert one.attempt is not None
         model.add_attempt(one.attempt)
         model.add_result(one.result)
-
-
-def _settled(row: int) -> Settled:
-    usage, now = Usage(40, 0, 200), 1.79e9 + row
-    attempt = Attempt(
-        row=row,
-        custom_id=f"q-{row}",
-        attempt=1,
-        model=MODEL,
-        started_at=now,
-        latency_s=1.5,
-        in_flight=50,
-        limit=50,
-        http_status=200,
-        usage=usage,
-        cost=1_200_000_000,
-        billing=Billing.BILLED,
-    )
-    result = Result(
-        row=row,
-        custom_id=f"q-{row}",
-        model=MODEL,
-        status="ok",
-        content=" ".join(Random(row).choices(WORDS, k=160)),
-        finish_reason="stop",
-        tool_calls=None,
-        output=None,
-        usage=usage,
-        cost=1_200_000_000,
-        currency="CNY",
-        attempts=1,
-        latency_s=1.5,
-        total_s=1.5,
-        finished_at=now + 1.5,
-        http_status=200,
-        response_id=f"{row:032}",
-        response_model=MODEL,
-    )
-    return Settled(result, attempt)
 
 
 def read(here: Path) -> int:
