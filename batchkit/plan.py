@@ -90,15 +90,6 @@ class Fault(NamedTuple):
     reason: str
 
 
-class Planned(NamedTuple):
-    """One row of the input as the planner sees it: a request or a fault."""
-
-    row: int
-    offset: int
-    request: Request | Document | None
-    fault: Fault | None
-
-
 class BlockStore(Protocol):
     """Where blocks are kept (the journal)."""
 
@@ -142,14 +133,15 @@ class RepeatedIds:
         else:
             self._seen[bucket >> 3] |= bit
 
-    def rows(self, entries: Iterable[Entry]) -> dict[int, list[int]]:
-        """Digests that occur more than once among `entries`, each with its rows in order."""
-        if not self._suspects:
+    def rows(self, id_digests: Iterable[int]) -> dict[int, list[int]]:
+        """Those of all rows' `id_digests` that occur more than once, each with its rows."""
+        suspects = self._suspects
+        if not suspects:
             return {}
         found: dict[int, list[int]] = {}
-        for row, entry in enumerate(entries):
-            if entry.id_digest in self._suspects:
-                found.setdefault(entry.id_digest, []).append(row)
+        for row, id_digest in enumerate(id_digests):
+            if id_digest in suspects:
+                found.setdefault(id_digest, []).append(row)
         return {digest: rows for digest, rows in found.items() if len(rows) > 1}
 
 
@@ -159,6 +151,13 @@ def read_entries(store: BlockStore, rows: int, start: int = 0) -> Iterator[Entry
         entries = block_entries(store.block(number))
         skipped = max(0, start - number * BLOCK_ROWS)
         yield from entries[skipped:] if skipped else entries
+
+
+def read_id_digests(store: BlockStore, rows: int) -> Iterator[int]:
+    """The digest of every row's id, in order."""
+    for number in range(-(-rows // BLOCK_ROWS)):
+        for id_digest, *_ in _ENTRY.iter_unpack(store.block(number)):
+            yield id_digest
 
 
 def block_entries(block: bytes) -> list[Entry]:
@@ -187,27 +186,23 @@ class PlanWriter:
         self.rows = 0
         self.invalid = 0
 
-    def add(self, planned: Planned) -> int | None:
-        """Add the next row; the digest of its id, or None if it is invalid."""
-        request = planned.request
-        if request is None:
-            self.invalid += 1
-            entry = Entry(0, 0, planned.offset, 0, 0, 0)
-        else:
-            model = self._model(request.model)
-            share = self.shares[model]
-            share.rows += 1
-            tokens, requests = request.prompt_tokens, requests_of(request)
-            share.prompt_tokens += tokens
-            share.requests += requests
-            share.longest = max(share.longest, mean_tokens(tokens, requests))
-            id_digest, digest = self._digests(request)
-            entry = Entry(id_digest, digest, planned.offset, tokens, model, requests)
-        self._block += _ENTRY.pack(*entry)
-        self.rows += 1
-        if self.rows % BLOCK_ROWS == 0:
-            self._flush()
-        return None if request is None else entry.id_digest
+    def add(self, request: Request | Document, offset: int) -> int:
+        """Add the next row, which stands at `offset` of the input; the digest of its id."""
+        model = self._model(request.model)
+        tokens, requests = request.prompt_tokens, requests_of(request)
+        share = self.shares[model]
+        share.rows += 1
+        share.prompt_tokens += tokens
+        share.requests += requests
+        share.longest = max(share.longest, mean_tokens(tokens, requests))
+        id_digest, digest = self._digests(request)
+        self._append(_ENTRY.pack(id_digest, digest, offset, tokens, model, requests))
+        return id_digest
+
+    def add_invalid(self, offset: int) -> None:
+        """Add the next row as one that cannot be sent."""
+        self.invalid += 1
+        self._append(_ENTRY.pack(0, 0, offset, 0, 0, 0))
 
     def finish(self) -> None:
         if self._block:
@@ -225,6 +220,12 @@ class PlanWriter:
         share.prompt_tokens -= entry.prompt_tokens
         share.requests -= entry.requests
         self.invalid += 1
+
+    def _append(self, entry: bytes) -> None:
+        self._block += entry
+        self.rows += 1
+        if self.rows % BLOCK_ROWS == 0:
+            self._flush()
 
     def _flush(self) -> None:
         self._store.write_blocks([(self._number, bytes(self._block))])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from typing import Protocol
 
@@ -15,10 +15,9 @@ from batchkit.plan import (
     BlockStore,
     Fault,
     InvalidInputError,
-    Planned,
     PlanWriter,
     RepeatedIds,
-    read_entries,
+    read_id_digests,
 )
 from batchkit.records import Request
 from batchkit.requests import digest, id_digest
@@ -66,16 +65,22 @@ def scan(
     )
     repeated = RepeatedIds(source.fingerprint()["size"])
     shown: list[Fault] = []
-    for planned in islice(_planned(source, builder, observe), limit):
-        planned_id = writer.add(planned)
-        if planned_id is not None:
-            repeated.add(planned_id)
-        elif planned.fault is not None:
-            _tell(planned.fault, shown, on_fault)
+    rows = with_rows_before(source.scan(), builder.rows_before)
+    for raw in islice(rows, limit):
+        try:
+            request = builder.build(raw)
+        except RowError as error:
+            writer.add_invalid(raw.offset)
+            fault = Fault(raw.row, builder.identify(raw), source.place(raw), str(error))
+            _tell(fault, shown, on_fault)
+        else:
+            repeated.add(writer.add(request, raw.offset))
+            if observe is not None:
+                observe(raw)
         if writer.rows % REPORT_EVERY == 0:
             report(writer.rows)
     writer.finish()
-    for fault in _repeats(source, builder, repeated.rows(read_entries(store, writer.rows))):
+    for fault in _repeats(source, builder, repeated.rows(read_id_digests(store, writer.rows))):
         writer.invalidate(fault.row)
         _tell(fault, shown, on_fault)
     if writer.invalid and on_fault is None:
@@ -88,21 +93,6 @@ def _tell(fault: Fault, shown: list[Fault], on_fault: Callable[[Fault], None] | 
         on_fault(fault)
     elif len(shown) < SHOWN_FAULTS:
         shown.append(fault)
-
-
-def _planned(
-    source: Source, builder: Builder, observe: Callable[[Raw], None] | None
-) -> Iterator[Planned]:
-    for raw in with_rows_before(source.scan(), builder.rows_before):
-        try:
-            request = builder.build(raw)
-        except RowError as error:
-            fault = Fault(raw.row, builder.identify(raw), source.place(raw), str(error))
-            yield Planned(raw.row, raw.offset, None, fault)
-            continue
-        if observe is not None:
-            observe(raw)
-        yield Planned(raw.row, raw.offset, request, None)
 
 
 def _repeats(source: Source, builder: Builder, suspects: dict[int, list[int]]) -> list[Fault]:

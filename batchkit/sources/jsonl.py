@@ -41,9 +41,9 @@ class JsonlSource(FileSource):
                     text = file.read_line()
                     if not text:
                         return
-                    if _is_blank(text):
-                        continue
                     values, fault = parse_row(text)
+                    if fault is not None and _is_blank(text):
+                        continue
                 except LongLineError:
                     fault = _TOO_LONG
                 except BrokenFileError as error:

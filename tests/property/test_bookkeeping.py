@@ -21,7 +21,7 @@ from batchkit.folder import RunFolder
 from batchkit.journal import EndedChunk, Journal, Record, Settled, SettledChunk
 from batchkit.opening import OpenRun, clear_remains, take_up
 from batchkit.parts import Layout, seal
-from batchkit.plan import BlockStore, Plan, Planned, PlanWriter, encode_plan
+from batchkit.plan import BlockStore, Plan, PlanWriter, encode_plan
 from batchkit.records import Attempt, Request, Result, Status, Usage
 from batchkit.requests import digest, id_digest
 from batchkit.revision import Revision
@@ -52,7 +52,7 @@ def planned(store: BlockStore, rows: list[Row]) -> Plan:
     for number, (custom_id, question) in enumerate(rows):
         messages = [{"role": "user", "content": f"{custom_id} {question}"}]
         request = Request(number, custom_id, model_of(custom_id), messages, {}, 5)
-        writer.add(Planned(number, 0, request, None))
+        writer.add(request, 0)
     writer.finish()
     return Plan(
         rows=writer.rows,

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchkit.plan import BLOCK_ROWS, Entry, Planned, PlanWriter, RepeatedIds, read_entries
+from batchkit.plan import BLOCK_ROWS, Entry, PlanWriter, RepeatedIds, read_entries, read_id_digests
 from batchkit.records import Request
 from tests.fakes import Blocks
 
@@ -24,7 +24,7 @@ def test_exactly_the_repeated_ids_are_found(digests: list[int], input_bytes: int
     repeated = RepeatedIds(input_bytes)
     for digest in digests:
         repeated.add(digest)
-    found = repeated.rows(Entry(digest, 0, 0, 0, 0, 0) for digest in digests)
+    found = repeated.rows(digests)
     twice = {digest for digest, count in Counter(digests).items() if count > 1}
     assert found == {
         digest: [row for row, other in enumerate(digests) if other == digest] for digest in twice
@@ -41,8 +41,10 @@ def test_any_plan_comes_back_from_any_row_on(
     digests = {row: (one[0], one[1]) for row, one in enumerate(given_rows) if one}
     writer = PlanWriter(store, digests=lambda request: digests[request.row])
     for row, one in enumerate(given_rows):
-        request = one and Request(row, "", "abc"[one[4]], [], {}, one[3])
-        writer.add(Planned(row, one[2] if one else 0, request, None))
+        if one:
+            writer.add(Request(row, "", "abc"[one[4]], [], {}, one[3]), one[2])
+        else:
+            writer.add_invalid(0)
     writer.finish()
     names = {name: number for number, name in enumerate(writer.models)}
     expected = [
@@ -51,5 +53,6 @@ def test_any_plan_comes_back_from_any_row_on(
     ]
     start = draw.draw(st.integers(0, rows))
     assert list(read_entries(store, rows, start)) == expected[start:]
+    assert list(read_id_digests(store, rows)) == [one.id_digest for one in expected]
     assert sum(share.rows for share in writer.shares) + writer.invalid == rows
     assert sum(share.prompt_tokens for share in writer.shares) == sum(e[3] for e in expected)

@@ -12,7 +12,6 @@ from batchkit.plan import (
     InvalidInputError,
     ModelShare,
     Plan,
-    Planned,
     PlanWriter,
     RepeatedIds,
     block_entries,
@@ -26,13 +25,8 @@ def digests(request: Request | Document) -> tuple[int, int]:
     return 2**64 - 1 - request.row, 10_000 + request.row
 
 
-def planned(row: int, model: str = "m", tokens: int = 7) -> Planned:
-    request = Request(row, f"id-{row}", model, [], {}, tokens)
-    return Planned(row, 100 * row, request, None)
-
-
-def invalid(row: int) -> Planned:
-    return Planned(row, 100 * row, None, Fault(row, f"id-{row}", f"a.jsonl:{row + 1}", "is bad"))
+def add(writer: PlanWriter, row: int, model: str = "m", tokens: int = 7) -> int:
+    return writer.add(Request(row, f"id-{row}", model, [], {}, tokens), 100 * row)
 
 
 def entry(row: int, model: int = 0, tokens: int = 7, requests: int = 1) -> Entry:
@@ -41,8 +35,10 @@ def entry(row: int, model: int = 0, tokens: int = 7, requests: int = 1) -> Entry
 
 def test_entries_come_back_as_they_were_added() -> None:
     writer = PlanWriter(Blocks(), digests=digests)
-    ids = [writer.add(p) for p in (planned(0), planned(1, "n", 9), invalid(2), planned(3))]
-    assert ids == [2**64 - 1, 2**64 - 2, None, 2**64 - 4]
+    ids = [add(writer, 0), add(writer, 1, "n", 9)]
+    writer.add_invalid(200)
+    ids.append(add(writer, 3))
+    assert ids == [2**64 - 1, 2**64 - 2, 2**64 - 4]
     assert (writer.rows, writer.invalid, writer.models) == (4, 1, ["m", "n"])
     assert writer.shares == [ModelShare(2, 14, 2, longest=7), ModelShare(1, 9, 1, longest=9)]
 
@@ -52,7 +48,7 @@ def test_a_plan_is_cut_into_blocks(rows: int) -> None:
     store = Blocks()
     writer = PlanWriter(store, digests=digests)
     for row in range(rows):
-        writer.add(planned(row))
+        add(writer, row)
     writer.finish()
     assert list(store.blocks) == list(range(-(-rows // BLOCK_ROWS)))
     assert list(read_entries(store, rows)) == [entry(row) for row in range(rows)]
@@ -65,7 +61,7 @@ def test_entries_are_read_from_any_row_on(start: int) -> None:
     store, rows = Blocks(), 2 * BLOCK_ROWS + 10
     writer = PlanWriter(store, digests=digests)
     for row in range(rows):
-        writer.add(planned(row))
+        add(writer, row)
     writer.finish()
     assert list(read_entries(store, rows, start)) == [entry(row) for row in range(start, rows)]
 
@@ -73,7 +69,7 @@ def test_entries_are_read_from_any_row_on(start: int) -> None:
 def test_an_invalid_row_has_its_place_and_nothing_to_ask() -> None:
     store = Blocks()
     writer = PlanWriter(store, digests=digests)
-    writer.add(invalid(0))
+    writer.add_invalid(0)
     writer.finish()
     assert list(read_entries(store, 1)) == [Entry(0, 0, 0, 0, 0, 0)]
     assert (writer.models, writer.shares) == ([], [])
@@ -83,7 +79,7 @@ def test_a_planned_row_can_still_turn_out_invalid() -> None:
     store, rows = Blocks(), BLOCK_ROWS + 2
     writer = PlanWriter(store, digests=digests)
     for row in range(rows):
-        writer.add(planned(row, "mn"[row % 2], tokens=row))
+        add(writer, row, "mn"[row % 2], tokens=row)
     writer.finish()
     before = list(read_entries(store, rows))
     writer.invalidate(BLOCK_ROWS + 1)
@@ -104,7 +100,7 @@ def test_the_widest_values_fit_an_entry() -> None:
     store = Blocks()
     writer = PlanWriter(store, digests=lambda _: (2**64 - 1, 2**64 - 1))
     request = Request(0, "x", "m", [], {}, 2**32 - 1)
-    writer.add(Planned(0, 2**63, request, None))
+    writer.add(request, 2**63)
     writer.finish()
     assert block_entries(store.block(0)) == [Entry(2**64 - 1, 2**64 - 1, 2**63, 2**32 - 1, 0, 1)]
 
@@ -127,18 +123,18 @@ def test_a_plan_knows_each_models_share() -> None:
 
 def test_a_repeated_id_is_found_with_all_its_rows() -> None:
     repeated = RepeatedIds(0)
-    entries = [Entry(digest, 0, 0, 0, 0, 0) for digest in (7, 8, 7, 9, 7, 9)]
-    for one in entries:
-        repeated.add(one.id_digest)
-    assert repeated.rows(entries) == {7: [0, 2, 4], 9: [3, 5]}
+    ids = [7, 8, 7, 9, 7, 9]
+    for one in ids:
+        repeated.add(one)
+    assert repeated.rows(ids) == {7: [0, 2, 4], 9: [3, 5]}
 
 
 def test_ids_that_only_share_a_bucket_are_not_repeated() -> None:
     repeated = RepeatedIds(0)
-    entries = [Entry(digest << 40, 0, 0, 0, 0, 0) for digest in range(1, 50)]
-    for one in entries:
-        repeated.add(one.id_digest)
-    assert repeated.rows(entries) == {}
+    ids = [digest << 40 for digest in range(1, 50)]
+    for one in ids:
+        repeated.add(one)
+    assert repeated.rows(ids) == {}
 
 
 def test_bad_rows_are_listed_up_to_a_screenful_and_counted() -> None:
