@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from batchkit.records import Attempt, Result, Usage
 from batchkit.spec import Format
 
 # A part is written in batches, so that memory is bounded whatever the answers' length.
-_BATCH_ROWS = 2500
+_BATCH_ROWS = 1000
 _BATCH_BYTES = 4 << 20  # of text
 _MONEY = pa.decimal128(24, 12)
 _TIME = pa.timestamp("us", tz="UTC")
@@ -133,28 +134,19 @@ def seal(
     `settled` and `attempts` (those that settled nothing) come in input order.
     """
     rows = failed = 0
-    merged: list[Attempt] = []
-    waiting = iter(attempts)
-    earlier = next(waiting, None)
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        nonlocal rows, failed, earlier
+    results, trail = layout.results_path(number), layout.attempts_path(number)
+    in_order = _Merged(attempts)
+    with (
+        _writing(results, results_schema(layout), layout.format) as write_results,
+        _writing(trail, attempts_schema(layout), layout.format) as write_attempts,
+    ):
         for group in _grouped(settled):
-            for one in group:
-                rows += 1
-                failed += one.result.status == "failed"
-                while earlier is not None and earlier.row <= one.result.row:
-                    merged.append(earlier)
-                    earlier = next(waiting, None)
-                if one.attempt is not None:
-                    merged.append(one.attempt)
-            yield results_batch(layout, group)
-
-    results = layout.results_path(number)
-    _write(results, results_schema(layout), batches(), layout.format)
-    assert earlier is None, f"part {number}: an attempt of row {earlier.row} has no result"
-    trail = layout.attempts_path(number)
-    _write(trail, attempts_schema(layout), [attempts_batch(layout, merged)], layout.format)
+            rows += len(group)
+            failed += sum(one.result.status == "failed" for one in group)
+            write_results(results_batch(layout, group))
+            write_attempts(attempts_batch(layout, in_order.up_to(group)))
+        left = in_order.left
+        assert left is None, f"part {number}: an attempt of row {left.row} has no result"
     return SealedPart(
         part=number,
         rows=rows,
@@ -166,6 +158,30 @@ def seal(
     )
 
 
+class _Merged:
+    """A part's attempts in order: of a row first those that settled nothing."""
+
+    def __init__(self, attempts: Iterable[Attempt]) -> None:
+        self._waiting = iter(attempts)
+        self._next = next(self._waiting, None)
+
+    @property
+    def left(self) -> Attempt | None:
+        """The next attempt that no group has taken."""
+        return self._next
+
+    def up_to(self, group: Sequence[Settled]) -> list[Attempt]:
+        """The attempts of the rows of `group`, which follows on the one before."""
+        merged: list[Attempt] = []
+        for one in group:
+            while self._next is not None and self._next.row <= one.result.row:
+                merged.append(self._next)
+                self._next = next(self._waiting, None)
+            if one.attempt is not None:
+                merged.append(one.attempt)
+        return merged
+
+
 def file_hash(path: Path) -> str:
     """xxh3_128 of the file's bytes, in hex."""
     digest = xxhash.xxh3_128()
@@ -175,17 +191,18 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _write(
-    path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], format_: Format
-) -> None:
+@contextmanager
+def _writing(
+    path: Path, schema: pa.Schema, format_: Format
+) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    """Takes batches; the file is durable under its name when the block has ended well."""
     if not path.parent.is_dir():
         path.parent.mkdir()
         fsync_folder(path.parent.parent)
     unfinished = path.with_suffix(path.suffix + ".tmp")
     with unfinished.open("wb") as file:
         with _writer(file, schema, format_) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
+            yield writer.write_batch
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)

@@ -90,7 +90,7 @@ def zai(job: Job) -> None:
 
     def ask(row: dict[str, Any]) -> str:
         answer = client.chat.completions.create(model=row["model"], messages=row["messages"])
-        return json.dumps([row["custom_id"], answer.model_dump()]) + "\n"
+        return json.dumps([row["custom_id"], answer.model_dump()]) + "\n"  # type: ignore[union-attr]
 
     with (
         job.output.open("w", encoding="utf-8") as file,
@@ -113,7 +113,8 @@ def cookbook(job: Job) -> None:
     async def main() -> None:
         capacity = Capacity(requests=a_minute, tokens=a_minute)
         waiting: deque[dict[str, Any]] = deque()
-        rows, running = job.rows(), set()
+        rows = job.rows()
+        running: set[asyncio.Task[None]] = set()
         async with aiohttp.ClientSession() as session:
 
             async def ask(row: dict[str, Any]) -> None:
