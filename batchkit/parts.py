@@ -147,6 +147,7 @@ def seal(
             write_attempts(attempts_batch(layout, in_order.up_to(group)))
         left = in_order.left
         assert left is None, f"part {number}: an attempt of row {left.row} has no result"
+    pa.default_memory_pool().release_unused()  # it keeps as much as the largest batch took
     return SealedPart(
         part=number,
         rows=rows,
@@ -212,7 +213,9 @@ def _writing(
 def _writer(file: Any, schema: pa.Schema, format_: Format) -> Any:
     if format_ is Format.PARQUET:
         return pq.ParquetWriter(file, schema, compression="zstd")
-    return pa.ipc.new_file(file, schema, options=pa.ipc.IpcWriteOptions(compression="zstd"))
+    # Arrow's own threads would each keep a compressor and a heap for the rest of the run.
+    options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+    return pa.ipc.new_file(file, schema, options=options)
 
 
 def _grouped(settled: Iterable[Settled]) -> Iterator[list[Settled]]:
