@@ -73,6 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="*", default=ROWS)
     parser.add_argument("--slots", type=int, nargs="*", default=SLOTS)
+    parser.add_argument("--rows-by-slots", type=int, default=ROWS_OF_SLOTS)
     parser.add_argument("--transport", default="aiohttp")
     parser.add_argument("--keep", action="store_true", help="write into benchmarks/results")
     options = parser.parse_args()
@@ -83,7 +84,7 @@ def main() -> None:
             by_rows.append(measure(rows, SLOTS_OF_ROWS, options.transport, address))
             print(by_rows[-1], file=sys.stderr)
         for slots in options.slots:
-            by_slots.append(measure(ROWS_OF_SLOTS, slots, options.transport, address))
+            by_slots.append(measure(options.rows_by_slots, slots, options.transport, address))
             print(by_slots[-1], file=sys.stderr)
     text = f"{as_text(by_rows)}\n\n{as_text(by_slots)}"
     print(text)

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-CORES = sorted(os.sched_getaffinity(0))
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0, 1]
 SERVER_CORE, CLIENT_CORE = CORES[0], CORES[-1]
 LIBRARIES = ("aiohttp", "anyio", "msgspec", "pyarrow", "pyreqwest", "uvloop")
 
@@ -37,6 +37,20 @@ class Used(NamedTuple):
     output: str
 
 
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Processes that are started inside run on this core; where that cannot be said, on any."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def run_pinned(
     command: Sequence[str],
     *,
@@ -47,9 +61,8 @@ def run_pinned(
     given = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.perf_counter()
-        process = subprocess.Popen(
-            ["taskset", "-c", str(core), *command], env=given, cwd=ROOT, stdout=out, stderr=err
-        )
+        with on_core(core):
+            process = subprocess.Popen(command, env=given, cwd=ROOT, stdout=out, stderr=err)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -69,8 +82,9 @@ def run_pinned(
 @contextmanager
 def serving(*options: str, core: int = SERVER_CORE) -> Iterator[str]:
     """The address of an instant server on its own core."""
-    command = ["taskset", "-c", str(core), sys.executable, "-m", "benchmarks.instant_server"]
-    process = subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "benchmarks.instant_server", *options]
+    with on_core(core):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
@@ -101,14 +115,10 @@ def make_rows(path: Path, rows: int, chars: int) -> Path:
 
 def machine() -> str:
     """What the figures were measured on, in words."""
-    cpu = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    cpu = next(names, platform.machine())
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return f"{cpu}, {len(CORES)} cores, CPython {platform.python_version()}; {libraries}"
 

@@ -28,6 +28,7 @@ from benchmarks.measuring import (
     Used,
     keep,
     make_rows,
+    on_core,
     run_pinned,
     seen,
     serving,
@@ -65,7 +66,8 @@ def run_once(words: list[str], address: str) -> tuple[Used, float, int]:
 def run_and_kill(words: list[str], address: str, after: int) -> None:
     """Run until `after` requests were sent, then SIGKILL."""
     seen(address)
-    process = subprocess.Popen(["taskset", "-c", str(CLIENT_CORE), *words], cwd=ROOT)
+    with on_core(CLIENT_CORE):
+        process = subprocess.Popen(words, cwd=ROOT)
     sent = 0
     while sent < after and process.poll() is None:
         time.sleep(0.2)
