@@ -38,7 +38,13 @@ class Case(msgspec.Struct):
 
     @property
     def rate(self) -> float | None:
+        """Requests per second."""
         return self.rows / self.seconds if self.seconds else None
+
+    @property
+    def pace(self) -> float | None:
+        """Requests per millisecond of processor time."""
+        return 1 / self.cpu_ms if self.cpu_ms else None
 
 
 def command(case: Case, file: Path, address: str, out: Path, peer: str) -> list[str]:
@@ -81,30 +87,30 @@ def measure(case: Case, files: dict[int, Path], address: str, peer: str) -> None
 
 def as_text(cases: list[Case]) -> str:
     """One line a case, its ratios within its own run."""
-    lines = [["", "in flight", "rows", "req/s", "of bare", "x openai", "CPU ms", "peak MiB", ""]]
+    head = ["", "in flight", "rows", "req/s", "of bare", "x openai", "CPU ms", "CPU of bare"]
+    lines = [[*head, "peak MiB", ""]]
     for case in cases:
-        rate = case.rate
-        if rate is None:
-            lines.append([case.name, f"{case.in_flight:,}", "", "", "", "", "", "", case.note])
-            continue
-        base, peer = (
-            next((c.rate for c in cases if c.name == n and c.in_flight == case.in_flight), None)
-            for n in (BASE, PEER)
-        )
+        beside = {other.name: other for other in cases if other.in_flight == case.in_flight}
         lines.append(
             [
                 case.name,
                 f"{case.in_flight:,}",
                 f"{case.rows:,}",
-                f"{rate:,.0f}",
-                f"{rate / base:.0%}" if base else "-",
-                f"{rate / peer:.1f}" if peer else "-",
-                f"{case.cpu_ms:.3f}",
-                f"{case.peak_mib:.0f}",
+                f"{case.rate:,.0f}" if case.rate else "",
+                _ratio(case.rate, beside, BASE, "rate", "{:.0%}"),
+                _ratio(case.rate, beside, PEER, "rate", "{:.1f}"),
+                f"{case.cpu_ms:.3f}" if case.cpu_ms else "",
+                _ratio(case.pace, beside, BASE, "pace", "{:.0%}"),
+                f"{case.peak_mib:.0f}" if case.peak_mib else "",
                 case.note,
             ]
         )
     return table(lines)
+
+
+def _ratio(value: float | None, beside: dict[str, Case], name: str, key: str, words: str) -> str:
+    base: float | None = getattr(beside[name], key) if name in beside else None
+    return words.format(value / base) if value and base else ""
 
 
 def main() -> None:
