@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 MISSING = 77  # the exit code of a peer that is not installed
 KEY = "id.secret"
+PATIENCE_S = 600.0  # also to connect, for which the SDK's own 5 s are too short on a busy machine
 
 
 class Job(NamedTuple):
@@ -43,7 +44,7 @@ def openai(job: Job) -> None:
 
     async def main() -> None:
         slots = asyncio.Semaphore(job.in_flight)
-        async with AsyncOpenAI(base_url=job.address, api_key=KEY) as client:
+        async with AsyncOpenAI(base_url=job.address, api_key=KEY, timeout=PATIENCE_S) as client:
             with job.output.open("w", encoding="utf-8") as file:
 
                 async def ask(row: dict[str, Any]) -> None:
@@ -74,6 +75,7 @@ def litellm(job: Job) -> None:
                         messages=row["messages"],
                         api_base=job.address,
                         api_key=KEY,
+                        timeout=PATIENCE_S,
                     )
                 file.write(json.dumps([row["custom_id"], answer.model_dump()]) + "\n")
 
