@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from batchkit.document import first_of
 from batchkit.inputs import Input, open_input
 from batchkit.journal import Journal
 from batchkit.parts import Layout, seal
@@ -76,7 +77,7 @@ def input_stages(stages: Stages, given: Input) -> None:
             template.render(raw.values or {})
     with stages.stage("check, plan and check again"):
         scan(given.source, given.rendering(), Blocks())
-        requests = [build(raw) for raw in raws]
+        requests = [first_of(build(raw)) for raw in raws]
     stages["check, plan and check again"] -= stages["read, twice"] / 2
     model = given.spec.table[requests[0].model]
     with stages.stage("encode"):
