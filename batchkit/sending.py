@@ -115,9 +115,7 @@ class Elsewhere:
         environ = _with_keys(os.environ, endpoints)
         self._endpoints = endpoints
         self._workers = Workers(
-            WorkerConfig(
-                list(map(_address, endpoints)), transport=transport, trust_env=trust_env
-            ),
+            WorkerConfig(list(map(_address, endpoints)), transport=transport, trust_env=trust_env),
             count,
             new_home=lambda: Process(environ),
             last_home=lambda: InProcess(environ),

@@ -50,7 +50,7 @@ from batchkit.recorder import Recorder
 from batchkit.records import Attempt, Completion, Outcome, Request, Result, Usage
 from batchkit.rows import SettledRows
 from batchkit.sending import Elsewhere, Here, Sending
-from batchkit.spec import Format, Options, load_spec
+from batchkit.spec import Format, Options, TransportName, load_spec
 from batchkit.stopping import Stopper
 from batchkit.tally import Tally
 from batchkit.workers.remote import Busy
@@ -97,13 +97,18 @@ def run(here: Path, url: str, in_flight: int, workers: int | None) -> dict[str, 
     """One run with so many workers; None: with an endpoint that costs nothing."""
 
     def sending(
-        endpoints: Iterable[Endpoint], _processes: int, *, clock: SystemClock, notice: Notice
+        endpoints: Iterable[Endpoint],
+        _processes: int,
+        *,
+        transport: TransportName,
+        clock: SystemClock,
+        notice: Notice,
     ) -> Sending:
         if workers is None:
             return _Free()
         if workers == 0:
-            return Here(clock, trust_env=False)
-        return Elsewhere(list(endpoints), workers, notice, trust_env=False)
+            return Here(clock, transport, trust_env=False)
+        return Elsewhere(list(endpoints), workers, notice, transport=transport, trust_env=False)
 
     options = Options(endpoint=url, tier="V3", concurrency=in_flight, out=here / "out")
     console = execution.Console(

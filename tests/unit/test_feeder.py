@@ -10,7 +10,7 @@ import pytest
 from batchkit import feeder as module
 from batchkit.feeder import Feeder
 from batchkit.journal import SettledChunk
-from batchkit.plan import Plan, Planned, PlanWriter
+from batchkit.plan import Plan, PlanWriter
 from batchkit.records import Prior, Request
 from batchkit.rows import SettledRows
 from batchkit.sources.base import Raw
@@ -61,7 +61,7 @@ def feeder(tokens: Sequence[int], **options: Any) -> Feeder:
     blocks = Store()
     writer = PlanWriter(blocks, digests=lambda request: (request.row, request.prompt_tokens))
     for row, count in enumerate(tokens):
-        writer.add(Planned(row, 0, asks(row, count), None))
+        writer.add(asks(row, count), 0)
     writer.finish()
     plan = Plan(
         writer.rows, 0, writer.models, writer.shares, {}, {"path": "a"}, None, 100, "arrow", ""

@@ -9,6 +9,7 @@ from batchkit.models import Model
 from batchkit.providers.codec import Dialect, encode
 from batchkit.records import Request
 from batchkit.sending import Elsewhere, Share, _address, _with_keys, processes_needed
+from batchkit.spec import TransportName
 from batchkit.workers.frames import WorkerConfig, encode_config
 
 MANY = 1_000_000
@@ -55,7 +56,8 @@ def test_a_body_is_the_same_whoever_sends_it(dialect: Dialect) -> None:
     model = Model(name="m", concurrency=1, json_schema=True)
     request = Request(0, "a", "m", [{"role": "user", "content": "x"}], {"temperature": 0}, 1)
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
-    elsewhere = Elsewhere([endpoint], 2, print, trust_env=False).provider(endpoint, schema)
-    body = elsewhere.prepare(request, model)
+    transport = TransportName.AIOHTTP
+    elsewhere = Elsewhere([endpoint], 2, print, transport=transport, trust_env=False)
+    body = elsewhere.provider(endpoint, schema).prepare(request, model)
     assert body == encode(request, model, dialect, schema)
     assert (b'"required"' in body) is (dialect is Dialect.OPENAI)
