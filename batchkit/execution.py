@@ -221,6 +221,7 @@ class Execution:
                 lanes,
                 recorder,
                 progress,
+                rows={name: self.opened.plan.share(name).rows for name in self.opened.plan.models},
                 purse=shared.purse,
                 steering=steering,
                 sending=sending,

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from batchkit.accounting import to_decimal
 from batchkit.errors import UsageError
-from batchkit.progress import Live
+from batchkit.live import Live
 from batchkit.tally import Tally
 
 LOOPBACK = "127.0.0.1"

@@ -4,64 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, Self, TextIO
 
-import msgspec
 from tqdm import tqdm
 
 from batchkit.accounting import to_text
+from batchkit.live import Live, ModelLive
 from batchkit.tally import Tally
 
 LINE_EVERY_S = 10.0  # off a terminal
-_BAR = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} rows {elapsed}<{remaining}"
-
-
-class ModelLive(msgspec.Struct, frozen=True):
-    """What one model is doing right now."""
-
-    name: str
-    in_flight: int
-    limit: int
-    backing_off: int
-    runs: int = 1  # that share the account, this one included
-
-
-class Live(msgspec.Struct, frozen=True):
-    """What a running process is doing; kept in the journal for `status`."""
-
-    pid: int
-    updated_at: float  # seconds since the epoch
-    models: list[ModelLive]
-    rows_per_s: float
-    tokens_per_s: float
-    bound_by: str | None = None  # what holds it back, see `binding`
-    paused: bool = False
-    cpu: float = 0.0  # share of a core
-    worker_cpus: tuple[float, ...] = ()  # the same, for each worker process
-
-
-class Pace:
-    """Rows and tokens per second over the last few looks."""
-
-    def __init__(self, window_s: float = 10.0) -> None:
-        self._window_s = window_s
-        self._looks: list[tuple[float, int, int]] = []
-
-    def look(self, now: float, tally: Tally) -> tuple[float, float]:
-        """Rates up to `now`, in rows/s and tokens/s."""
-        tokens = sum(m.usage.prompt + m.usage.completion for m in tally.models.values())
-        self._looks.append((now, tally.settled, tokens))
-        while len(self._looks) > 2 and now - self._looks[0][0] > self._window_s:
-            del self._looks[0]
-        then, rows_then, tokens_then = self._looks[0]
-        if now <= then:
-            return 0.0, 0.0
-        return (tally.settled - rows_then) / (now - then), (tokens - tokens_then) / (now - then)
+_TOTAL = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} rows, {elapsed}{postfix}"
+_MODEL = "{percentage:3.0f}% |{bar:8}| {desc}"  # the bar first: a narrow terminal cuts the words
 
 
 def totals(tally: Tally, live: Live) -> str:
-    """`1,624.0 rows/s · 12.3ktok/s · 1.25 CNY · 3 failed`."""
-    costs = [f"{_short(to_text(cost))} {currency}" for currency, cost in tally.costs().items()]
+    """`1,624.0 rows/s · 12.3ktok/s · 1.25 of 2 CNY · 3 failed · bound by limit`."""
+    of_budget = "" if live.budget is None else f" of {_short(live.budget)}"
+    costs = [
+        f"{_short(to_text(cost))}{of_budget} {currency}" for currency, cost in tally.costs().items()
+    ]
     failed = sum(model.failed for model in tally.models.values())
     rates = [f"{live.rows_per_s:,.1f} rows/s", f"{tqdm.format_sizeof(live.tokens_per_s)}tok/s"]
     bound = [f"bound by {live.bound_by}"] if live.bound_by else []
@@ -70,12 +32,21 @@ def totals(tally: Tally, live: Live) -> str:
 
 
 def of_model(model: ModelLive, tally: Tally) -> str:
-    """`glm-4-airx: 5/5 in flight, 2 waiting to retry`."""
-    words = [in_flight(model)]
+    """`glm-4-airx: 5/5 in flight, 2.1 rows/s, 2 waiting to retry, 12 refused`."""
+    first, *rest = in_flight(model).split(", ")
+    words = [first]
+    if model.rows_per_s:
+        words.append(f"{model.rows_per_s:,.1f} rows/s")
+    words += rest
     counts = tally.models.get(model.name)
     if counts is not None and counts.refused:
         words.append(f"{counts.refused:,} refused")
     return f"{model.name}: {', '.join(words)}"
+
+
+def duration(seconds: float) -> str:
+    """`0:31`, `2:05:09`: as a bar shows the time that has passed."""
+    return str(tqdm.format_interval(seconds))
 
 
 def in_flight(model: ModelLive) -> str:
@@ -156,30 +127,40 @@ class Progress:
             self._last_line = now
 
     def _show_bars(self, tally: Tally, live: Live) -> None:
-        texts = [totals(tally, live), *(of_model(model, tally) for model in live.models)]
         if self._bar is None:
-            self._bar = tqdm(
-                total=self._total,
-                initial=self._done,
-                unit="row",
-                file=self._stream,
-                dynamic_ncols=True,
-                bar_format=_BAR,
-            )
+            self._bar = self._line(_TOTAL, total=self._total, initial=self._done, leave=True)
+            has_several = len(live.models) > 1
             self._lines = [
-                tqdm(
-                    position=position,
-                    bar_format="{desc}",
-                    leave=False,
-                    file=self._stream,
-                    dynamic_ncols=True,
-                )
-                for position in range(1, len(texts) + 1)
+                self._line("{desc}"),
+                *(
+                    self._line(_MODEL, total=model.rows)
+                    if has_several and model.rows
+                    else self._line("{desc}")
+                    for model in live.models
+                ),
             ]
+        left = live.seconds_left
         self._bar.n = tally.settled
+        self._bar.set_postfix_str("" if left is None else f"{duration(left)} left", refresh=False)
         self._bar.refresh()
-        for line, text in zip(self._lines, texts, strict=True):
-            line.set_description_str(text)
+        totals_line, *lines = self._lines
+        totals_line.set_description_str(totals(tally, live))
+        for line, model in zip(lines, live.models, strict=True):
+            line.n = tally.models[model.name].settled if model.name in tally.models else 0
+            line.set_description_str(of_model(model, tally))
+
+    def _line(
+        self, bar_format: str, *, total: int = 0, initial: int = 0, leave: bool = False
+    ) -> tqdm[Any]:
+        """One line, below those that are there."""
+        return tqdm(
+            total=total,
+            initial=initial,
+            bar_format=bar_format,
+            leave=leave,
+            file=self._stream,
+            dynamic_ncols=True,
+        )
 
     def _print_line(self, tally: Tally, live: Live) -> None:
         share = tally.settled / self._total if self._total else 1.0
@@ -216,3 +197,9 @@ class ScanBar:
     def show(self, rows: int) -> None:
         """`rows` have been read up to now."""
         self._bar.update(rows - self._bar.n)
+
+
+def say_beside_bars(line: str) -> None:
+    """A line on stderr, above the bars if there are any; a stream that is gone stops nothing."""
+    with suppress(OSError, ValueError), tqdm.external_write_mode(file=sys.stderr):
+        print(line, file=sys.stderr, flush=True)

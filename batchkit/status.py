@@ -12,8 +12,9 @@ from batchkit.damage import find_damage
 from batchkit.errors import UsageError
 from batchkit.folder import RunFolder
 from batchkit.journal import Journal
+from batchkit.live import Live
 from batchkit.plan import Plan, decode_plan
-from batchkit.progress import Live, in_flight
+from batchkit.progress import duration, in_flight
 from batchkit.summary import RunSummary, as_table, summarize
 from batchkit.tally import Tally, decode_tally
 
@@ -28,7 +29,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     live: Live | None  # while it runs
     damage: list[str]  # what is not as it was left; not looked for while the run goes on
     rows_left: int
-    seconds_left: float | None  # at the present rate
+    seconds_left: float | None  # at the present limits
 
 
 def read_status(path: Path, version: str) -> RunStatus:
@@ -53,7 +54,7 @@ def read_status(path: Path, version: str) -> RunStatus:
         live=live,
         damage=[str(one) for one in damage],
         rows_left=left,
-        seconds_left=left / live.rows_per_s if live is not None and live.rows_per_s else None,
+        seconds_left=None if live is None else live.seconds_left,
     )
 
 
@@ -90,7 +91,7 @@ def as_text(status: RunStatus) -> str:
         workers = f", {len(status.live.worker_cpus)} workers" if status.live.worker_cpus else ""
         lines.append(f"{cpus} of a core{workers}")
         if status.seconds_left is not None:
-            lines.append(f"about {status.seconds_left:,.0f} s left")
+            lines.append(f"about {duration(status.seconds_left)} left")
     if status.damage:
         lines += [*status.damage, "ask those rows again with batchkit run … --reask-damaged"]
     return "\n".join([*lines, "", as_table(status.summary)])

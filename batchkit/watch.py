@@ -9,15 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 import anyio
 import msgspec
 
+from batchkit.accounting import to_text
 from batchkit.binding import Binding, Bound, LaneLook, bound_of
 from batchkit.clock import SystemClock
 from batchkit.events import ModelLook, RunLog
-from batchkit.progress import Live, ModelLive, Pace, View
+from batchkit.live import Live, ModelLive, Pace, seconds_left
+from batchkit.progress import View
 from batchkit.purse import Purse
 from batchkit.recorder import Recorder
 from batchkit.scheduler import Lane
 from batchkit.sending import Sending
 from batchkit.steering import Steering
+from batchkit.tally import ModelTally
 from batchkit.workers.remote import Busy
 
 _LOOK_EVERY_S = 0.25
@@ -33,12 +36,14 @@ class Watch:
         recorder: Recorder,
         progress: View,
         *,
+        rows: Mapping[str, int],
         purse: Purse | None,
         steering: Steering,
         clock: SystemClock,
         sending: Sending,
         run_log: RunLog,
     ) -> None:
+        """`rows` are how many each model has in all."""
         self.binding = Binding()
         self._lanes = lanes
         self._recorder = recorder
@@ -50,7 +55,9 @@ class Watch:
         self._busy = Busy()
         self._cpu = 0.0  # share of a core
         self._run_log = run_log
+        self._rows = rows
         self._pace = Pace()
+        self._paces = {lane.name: Pace() for lane in lanes if lane.name in rows}
         self._looked_at = clock.now()
         self._cpu_s = time.process_time()
 
@@ -81,14 +88,45 @@ class Watch:
         return Live(
             pid=os.getpid(),
             updated_at=self._clock.wall(),
-            models=[_model(lane, self._steering.runs) for lane in self._lanes],
+            models=[self._model(lane, now) for lane in self._lanes],
             rows_per_s=rows_per_s,
             tokens_per_s=tokens_per_s,
             bound_by=self.binding.now,
             cpu=self._cpu,
             worker_cpus=self._busy.cpus,
             paused=self._steering.is_paused,
+            seconds_left=self._seconds_left(),
+            budget=None if self._purse is None else to_text(self._purse.budget),
         )
+
+    def _model(self, lane: Lane, now: float) -> ModelLive:
+        gate, name = lane.pool.gate, lane.name
+        tally = self._recorder.tally.models.get(name)
+        rows_per_s = 0.0
+        if name in self._paces:
+            rows_per_s, _ = self._paces[name].note(now, 0 if tally is None else tally.settled)
+        return ModelLive(
+            name,
+            gate.in_flight,
+            gate.limit.slots,
+            lane.pool.backing_off,
+            runs=self._steering.runs[name],
+            rows=self._rows.get(name, 0),
+            rows_per_s=rows_per_s,
+        )
+
+    def _seconds_left(self) -> float | None:
+        """Until the last model has ended; None while one of them has not shown its pace."""
+        slots: dict[str, int] = {}
+        for lane in self._lanes:
+            model = lane.pool.model.name
+            slots[model] = slots.get(model, 0) + lane.pool.gate.limit.slots
+        tallies = self._recorder.tally.models
+        left = [
+            seconds_left(rows, slots[name], tallies.get(name) or ModelTally())
+            for name, rows in self._rows.items()
+        ]
+        return None if None in left else max((one for one in left if one is not None), default=0.0)
 
     def _model_looks(self) -> Iterator[ModelLook]:
         tallies = self._recorder.tally.models
@@ -114,11 +152,6 @@ class Watch:
         self._cpu = (cpu_s - self._cpu_s) / max(now - self._looked_at, 1e-3)
         self._looked_at, self._cpu_s = now, cpu_s
         self._busy = self._sending.busy()
-
-
-def _model(lane: Lane, runs: Mapping[str, int]) -> ModelLive:
-    gate, name = lane.pool.gate, lane.name
-    return ModelLive(name, gate.in_flight, gate.limit.slots, lane.pool.backing_off, runs[name])
 
 
 def _lane(lane: Lane) -> LaneLook:

@@ -23,9 +23,10 @@ from pathlib import Path
 from batchkit.document import first_of
 from batchkit.inputs import Input, open_input
 from batchkit.journal import Journal
+from batchkit.live import Live, ModelLive
 from batchkit.parts import Layout, seal
 from batchkit.prepare import scan
-from batchkit.progress import Live, ModelLive, Progress
+from batchkit.progress import Progress
 from batchkit.providers.codec import Dialect, decode, encode
 from batchkit.providers.transport import Reply
 from batchkit.schema import OutputSchema

@@ -36,6 +36,7 @@ LAYERS = [
         "template",
     },
     {"tally", "schema", "sections", "normal", "numerals"},
+    {"live"},
     {"job", "labels", "fidelity", "examples", "joining"},
     {"given_schema"},
     {"spec"},

@@ -82,15 +82,15 @@ def main(namespace: argparse.Namespace) -> int:
     from batchkit.folder import RunFolder
     from batchkit.foreground import exit_code, last_words, run_in_foreground
     from batchkit.inputs import open_input
-    from batchkit.progress import Progress
+    from batchkit.progress import Progress, say_beside_bars
     from batchkit.spec import load_spec
     from batchkit.summary import as_table
 
     spec = load_spec(namespace.spec, options_of(namespace))
     quiet = namespace.quiet
     console = Console(
-        say=lambda line: None if quiet else say(line),
-        tell=say if namespace.verbose else None,
+        say=lambda line: None if quiet else say_beside_bars(line),
+        tell=say_beside_bars if namespace.verbose else None,
         progress=lambda total, done: Progress(total, done, quiet=quiet),
         confirm=ask if sys.stdin.isatty() else None,
     )

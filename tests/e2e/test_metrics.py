@@ -18,8 +18,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from batchkit.errors import UsageError
+from batchkit.live import Live, ModelLive
 from batchkit.metrics import address_of, serving_metrics
-from batchkit.progress import Live, ModelLive
 from batchkit.tally import Tally
 from tests.e2e.conftest import Command, Simulate, prompts, write_rows
 from tests.samples import new_attempt, new_result

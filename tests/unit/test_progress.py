@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 
-from batchkit.progress import Live, ModelLive, Pace, Progress, of_model, totals
+import msgspec
+
+from batchkit.live import Live, ModelLive, Pace, seconds_left
+from batchkit.progress import Progress, of_model, totals
 from batchkit.tally import ModelTally, Tally
 
 CNY = 10**12
@@ -72,6 +75,40 @@ class Terminal(io.StringIO):
         if self.is_gone:
             raise BrokenPipeError
         return super().write(text)
+
+
+def test_the_budget_and_a_models_pace_are_told() -> None:
+    live = msgspec.structs.replace(new_live(), budget="2")
+    tally = new_tally(airx=ModelTally(ok=3, cost=5 * CNY // 4))
+    assert "1.25 of 2 CNY" in totals(tally, live)
+    paced = msgspec.structs.replace(AIRX, rows_per_s=2.06, runs=3)
+    assert of_model(paced, new_tally()) == (
+        "airx: 5/5 in flight, 2.1 rows/s, 2 waiting to retry, shared with 2 other runs"
+    )
+
+
+def test_several_models_have_a_bar_each_and_the_time_left_is_told() -> None:
+    stream = Terminal()
+    progress = Progress(100, 0, stream=stream)
+    models = (
+        msgspec.structs.replace(AIRX, rows=40),
+        ModelLive("plus", in_flight=1, limit=50, backing_off=0, rows=60),
+    )
+    live = msgspec.structs.replace(new_live(*models), seconds_left=3725.4)
+    progress.show(0.0, new_tally(airx=ModelTally(ok=30), plus=ModelTally(ok=3)), live)
+    drawn = stream.getvalue()
+    assert "33/100 rows, 00:00, 1:02:05 left" in drawn
+    assert " 75%|######  | airx: 5/5 in flight" in drawn
+    assert "  5%|4       | plus: 1/50 in flight" in drawn
+
+
+def test_what_is_left_follows_the_limit_at_once() -> None:
+    tally = ModelTally(ok=90, failed=10, offered_slot_s=200.0)  # two slot-seconds a row
+    assert seconds_left(1100, 50, tally) == 40.0
+    assert seconds_left(1100, 25, tally) == 80.0
+    assert seconds_left(100, 0, tally) == 0.0
+    assert seconds_left(1100, 0, tally) is None
+    assert seconds_left(1100, 50, ModelTally()) is None
 
 
 def test_on_a_terminal_a_bar_and_a_line_per_model_are_drawn() -> None:
