@@ -10,8 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Protocol
@@ -31,6 +30,7 @@ from batchkit.limits import DrainingError
 from batchkit.onward import OVERLOADED_FOR_S, Onward, Step
 from batchkit.records import Completion, Failure, Outcome, Request, Result
 from batchkit.retry import RetryPolicy, is_worth_repeating, new_retrying
+from batchkit.staff import Staff
 from batchkit.stop_words import hopeless, stop_message
 from batchkit.stopping import Cause, Stopper, StopReason
 
@@ -66,7 +66,6 @@ class Pool:
         self.gate = attempts.gate
         self.feed = feed
         self.answered = 0
-        self.backing_off = 0
         self._attempts = attempts
         self._asking = asking
         self._make = attempts.make if asking is None else asking.make
@@ -78,15 +77,17 @@ class Pool:
         self._policy = policy
         self._read = read
         self._key_env = key_env
-        self._most_backing_off = most_backing_off
+        self._staff = Staff(most_backing_off)
         self._rng = rng
         self._onward = onward or Onward(self.model, [])
         self._breaker = Breaker()
-        self._workers = 0  # not counting those that back off
-        self._surplus = 0
         self._begun = 0  # requests that workers have taken and that have not settled
         self._last_good = self._clock.now()
-        self._spawn: Callable[[], None] = lambda: None
+
+    @property
+    def backing_off(self) -> int:
+        """Requests that wait for something else than a slot."""
+        return self._staff.away
 
     @property
     def longest_s(self) -> float:
@@ -102,20 +103,15 @@ class Pool:
                 def spawn() -> None:
                     group.start_soon(self._work, name=f"worker {self.model.name}")
 
-                self._spawn = spawn
                 if self._asking is not None:
                     outer.start_soon(self._asking.watch, group, name=f"watch {self.model.name}")
-                self.staff(workers)
-            self._spawn = lambda: None
+                self._staff.begin(spawn, workers)
+            self._staff.end()
             outer.cancel_scope.cancel()
 
     def staff(self, workers: int) -> None:
         """Have as many workers; whoever is one too many ends when its request has settled."""
-        more, self._workers = workers - self._workers, workers
-        self._surplus -= more
-        while self._surplus < 0:
-            self._surplus += 1
-            self._spawn()
+        self._staff.want(workers)
 
     def change(self, change: Callable[[], None]) -> None:
         """Change the limit by calling `change`."""
@@ -155,8 +151,7 @@ class Pool:
                 return
             finally:
                 self._begun -= 1
-            if self._surplus:
-                self._surplus -= 1
+            if self._staff.lets_go():
                 return
 
     async def _settle_chunk(self, fed: Fed, assembly: Assembly) -> None:
@@ -247,26 +242,13 @@ class Pool:
     async def _pause(self, life: Life, seconds: float) -> None:
         """Record the last attempt, and wait until another may begin."""
         number = self._put_attempt(life)
-        with self._lent():
+        with self._staff.stood_in_for():
             with anyio.move_on_after(seconds):
                 await self._stopper.wait()
             if not self._stopper.is_stopping:
                 await self._recorder.wait_durable(number)
         if self._stopper.is_stopping:
             raise DrainingError
-
-    @contextmanager
-    def _lent(self) -> Iterator[None]:
-        """Another worker is there while this one waits for something else than a slot."""
-        self.backing_off += 1
-        lent = self.backing_off <= self._most_backing_off
-        if lent:
-            self._spawn()
-        try:
-            yield
-        finally:
-            self.backing_off -= 1
-            self._surplus += lent
 
     def _put_attempt(self, life: Life) -> int:
         assert life.last is not None
@@ -296,7 +278,7 @@ class Pool:
     async def _pass_on(self, life: Life, step: Step) -> None:
         """Let another lane take the row up; one that has stopped leaves it unsettled."""
         number = self._put_attempt(life)
-        with self._lent():
+        with self._staff.stood_in_for():
             await self._recorder.wait_durable(number)
             await step.feed.pass_on(Fed(life.request, life.prior(), life.assembly))
 

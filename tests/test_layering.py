@@ -29,6 +29,7 @@ LAYERS = [
         "rows",
         "feed",
         "purse",
+        "staff",
         "quota",
         "shares",
         "limits",
