@@ -98,8 +98,8 @@ def test_several_models_have_a_bar_each_and_the_time_left_is_told() -> None:
     progress.show(0.0, new_tally(airx=ModelTally(ok=30), plus=ModelTally(ok=3)), live)
     drawn = stream.getvalue()
     assert "33/100 rows, 00:00, 1:02:05 left" in drawn
-    assert " 75%|######  | airx: 5/5 in flight" in drawn
-    assert "  5%|4       | plus: 1/50 in flight" in drawn
+    assert " 75% |######  | airx: 5/5 in flight" in drawn
+    assert "  5% |4       | plus: 1/50 in flight" in drawn
 
 
 def test_what_is_left_follows_the_limit_at_once() -> None:
