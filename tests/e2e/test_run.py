@@ -19,7 +19,6 @@ from batchkit.models import builtin_models
 from tests.e2e.conftest import Command, Simulate, prompts, summary_of, write_rows
 
 FLASH = "glm-4-flash-250414"
-JOBS = Path(__file__).parents[2] / "jobs"
 
 
 def test_a_request_file_becomes_one_row_per_request_in_input_order(
@@ -196,17 +195,6 @@ def test_a_ceiling_can_be_given_for_each_model_and_for_one(
     models = running.service.stats.models
     assert models["glm-4-plus"].max_in_flight == 3
     assert models["glm-4-air-250414"].max_in_flight == 7
-
-
-@pytest.mark.parametrize(
-    "job", ["classify_intents", "classify_papers_zh", "extract_receipts", "translate_news"]
-)
-def test_the_jobs_run_at_the_v0_limits(job: str, batchkit: Command, here: Path) -> None:
-    done = batchkit("run", JOBS / job / "job.toml", "--endpoint", "sim", "--json")
-    assert done.code == 0, done.err
-    summary = json.loads(done.out)
-    assert summary["ok"] == summary["rows"] > 100
-    assert (here / "runs" / job / "summary.json").is_file()
 
 
 def test_a_budget_stops_the_run_before_it_is_exceeded(
