@@ -163,7 +163,7 @@ def test_the_first_command_runs_on_the_local_model(
 def test_the_second_command_is_what_ci_runs() -> None:
     ci = (ROOT / ".ci/run").read_text(encoding="utf-8")
     assert [step for step in SECOND.steps if step not in ci] == []
-    assert SECOND.steps[-1] == ".venv/bin/python -m pytest"
+    assert SECOND.steps[-1].startswith(".venv/bin/python -m pytest")
 
 
 def test_every_option_is_documented() -> None:
