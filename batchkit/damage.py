@@ -25,6 +25,7 @@ class Damage(msgspec.Struct, frozen=True):
     fault: str
     rows: range | None = None  # None: of no row
     part: int | None = None  # the sealed part that is damaged
+    answer: int | None = None  # the digest of a kept answer that is damaged
     path: Path | None = None  # a file that is not of this run
 
     def __str__(self) -> str:
@@ -53,9 +54,11 @@ def _parts(journal: Journal, layout: Layout, part_rows: int) -> Iterator[Damage]
 
 
 def _rows(journal: Journal) -> Iterator[Damage]:
+    fault = "a value does not match its checksum"
     for row in journal.damaged_rows():
-        fault = "a value does not match its checksum"
         yield Damage(str(journal.path), fault, range(row, row + 1))
+    for digest in journal.damaged_answers():
+        yield Damage(f"{journal.path}: a kept answer", fault, answer=digest)
 
 
 def _foreign(

@@ -30,6 +30,7 @@ from batchkit.lanes import (
     build_lanes,
     check_currencies,
     fit_connections,
+    open_copies,
     open_purse,
     refusal_of,
     requests_left,
@@ -39,6 +40,7 @@ from batchkit.lanes import (
 from batchkit.learned import LearnedLimits, key_fingerprint, state_folder
 from batchkit.log import EventLog
 from batchkit.opening import OpenRun
+from batchkit.originals import Originals
 from batchkit.parts import seal
 from batchkit.progress import View
 from batchkit.providers.transports import check_transport
@@ -189,7 +191,8 @@ class Execution:
             raise StoppedError(disk_trouble(error)) from error
         clock = SystemClock()
         self._stopper = stopper = Stopper()
-        recorder = self._recorder(stopper, session.backlog)
+        originals = Originals()
+        recorder = self._recorder(stopper, session.backlog, originals)
         sending = new_sending(
             self.endpoints.values(),
             processes,
@@ -202,6 +205,7 @@ class Execution:
                 given=self._given,
                 opened=self.opened,
                 recorder=recorder,
+                originals=originals,
                 stopper=stopper,
                 sending=sending,
                 clock=clock,
@@ -212,7 +216,13 @@ class Execution:
             )
             lanes = build_lanes(plans, self.endpoints, shared)
             self._scheduler = Scheduler(
-                lanes, recorder, stopper, session=session, drain_s=self.spec.drain_s
+                lanes,
+                recorder,
+                stopper,
+                session=session,
+                drain_s=self.spec.drain_s,
+                originals=originals,
+                copies=open_copies(shared),
             )
             steering = self._steering(lanes, plans, shared)
             progress = self.console.progress(self.opened.plan.rows, recorder.tally.settled)
@@ -342,7 +352,7 @@ class Execution:
         self._readers.append(reader)
         return reader
 
-    def _recorder(self, stopper: Stopper, backlog: int) -> Recorder:
+    def _recorder(self, stopper: Stopper, backlog: int, originals: Originals) -> Recorder:
         opened, layout = self.opened, self._layout
         reader = self._reader()
 
@@ -363,6 +373,7 @@ class Execution:
             currency=lambda model: self.spec.table[model].price.currency,
             stopper=stopper,
             backlog=backlog,
+            originals=originals,
         )
         for part in opened.unsealed:
             recorder.seal_later(part)

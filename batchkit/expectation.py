@@ -59,12 +59,13 @@ class Expectation:
         """Words about a model whose rows cost, or are answered, other than was estimated."""
         for one in self._measured:
             model = tally.models.get(one.model)
-            if model is None or model.settled < max(_LEAST_ROWS, _LEAST_SHARE * one.rows):
+            asked = 0 if model is None else model.settled - model.deduplicated
+            if model is None or asked < max(_LEAST_ROWS, _LEAST_SHARE * one.rows):
                 continue
             is_free = one.cost.p50 == 0
             spent = model.usage.completion if is_free else model.cost / PICO
             expected = one.completion_tokens if is_free else one.cost
-            projected = spent / model.settled * one.rows
+            projected = spent / asked * one.rows
             if self._is_news(one.model, projected, expected):
                 what = "completion tokens" if is_free else one.currency
                 return (
@@ -111,4 +112,4 @@ def _load(spec: Spec, plan: Plan, name: str) -> Load:
     limit = model.max_output or model.context
     room = share.requests * (min(asked, limit) if isinstance(asked, int) else limit)
     bound = Rates.of(model.price).bound(0, room)
-    return Load(share.rows, share.requests, share.prompt_tokens, room, bound)
+    return Load(share.rows - share.copies, share.requests, share.prompt_tokens, room, bound)

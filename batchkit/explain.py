@@ -50,9 +50,10 @@ def _scanned(given: Input, on_fault: Callable[[Fault], None] | None, report: Rep
 
 def _new(plan: Plan) -> list[Line]:
     requests = sum(share.requests for share in plan.shares)
-    rows = plan.rows - plan.invalid
+    rows = plan.rows - plan.invalid - plan.copies
     return [
         (rows, "new: would be asked" + (f", in {requests:,} requests" if requests != rows else "")),
+        (plan.copies, "copies: would get the answer of an equal row"),
         (plan.invalid, "invalid: would fail without being sent"),
     ]
 
@@ -65,11 +66,13 @@ def _unchanged(tally: Tally, plan: Plan, given: Input) -> list[Line]:
         if _is_retried(kind, given.spec.retry_failed)
     }
     failed = sum(model.failed for model in tally.models.values()) - sum(again.values())
+    copies = plan.copies - tally.total().deduplicated
     return [
         (ok, "kept: answered"),
         (failed, "kept: failed (ask them again with --retry-failed)"),
         *((count, f"failed, {kind}: would be asked again") for kind, count in again.items()),
-        (plan.rows - tally.settled, "not answered yet: would be asked"),
+        (plan.rows - tally.settled - copies, "not answered yet: would be asked"),
+        (copies, "copies: would get the answer of an equal row"),
     ]
 
 

@@ -5,7 +5,8 @@ input order, with two exceptions, so that no long one begins when the others hav
 Graham, "Bounds on Multiprocessing Timing Anomalies", SIAM J. Appl. Math. 1969): the rows with the
 longest prompts of all come first, if the file can be read anywhere, and the last rows come longest
 first. What is known of a length is the prompt's, and the answer's that is allowed. How much it
-brings is in `benchmarks/README.md`. `batch` blocks for I/O and runs in a worker thread.
+brings is in `benchmarks/README.md`. `batch` blocks for I/O and runs in a worker thread. Copies of
+other rows are not fed, see `copies`.
 """
 
 from __future__ import annotations
@@ -18,14 +19,11 @@ from typing import Protocol
 from batchkit.assembly import Assembly
 from batchkit.attempts import tokens_of
 from batchkit.document import Document
-from batchkit.errors import RowError, StoppedError
 from batchkit.journal import SettledChunk
 from batchkit.life import Fed
-from batchkit.plan import BLOCK_ROWS, Entry, Plan, block_entries
-from batchkit.prepare import Builder
+from batchkit.plan import Entry, Role
+from batchkit.planned_rows import PlannedRows
 from batchkit.records import Prior, Request
-from batchkit.rows import SettledRows
-from batchkit.sources import Cursor, Raw
 
 TOKENS_MOST = 4_000_000  # of the prompts that are read at once to be ordered: some 16 MB
 
@@ -33,7 +31,6 @@ TOKENS_MOST = 4_000_000  # of the prompts that are read at once to be ordered: s
 class Store(Protocol):
     """What a feeder reads of the journal."""
 
-    def block(self, number: int) -> bytes: ...
     def chunks(self, first: int, last: int) -> Iterator[SettledChunk]: ...
 
 
@@ -43,34 +40,28 @@ class Feeder:
     def __init__(
         self,
         *,
-        plan: Plan,
+        rows: PlannedRows,
         model: str,
         store: Store,
-        cursor: Callable[[], Cursor],
-        builder: Builder,
-        digest: Callable[[Request | Document], int],
-        settled: SettledRows,
         prior: Mapping[int, Prior],
         batch_requests: int,
         first_requests: int,
         last_requests: int,
         takes: Callable[[int], bool],
         bounds: Mapping[str, Callable[[Request | Document], int]],
+        expect: Callable[[int, int], None] = lambda _row, _digest: None,
         only: frozenset[int] | None = None,
     ) -> None:
         """The rows of `model` whose estimated prompt tokens the lane `takes`.
 
         Those with the longest prompts come first, up to `first_requests`, unless there are few; the
         last of them, up to `last_requests`, come longest first. `bounds` tells the most that an
-        attempt can cost, by the lane that may make it. `only` are the rows to ask at all; None for
-        every one.
+        attempt can cost, by the lane that may make it. `expect` is told the row and the digest of
+        each original, before it is fed. `only` are the rows to ask at all; None for every one.
         """
-        self._plan = plan
-        self._model = plan.models.index(model) if model in plan.models else None
-        self._open_cursor = cursor
-        self._cursor = cursor()
-        self._builder = builder
-        self._digest = digest
+        self._rows = rows
+        models = rows.plan.models
+        self._model = models.index(model) if model in models else None
         self._prior = prior
         self._batch_requests = batch_requests
         self._only = only
@@ -79,7 +70,7 @@ class Feeder:
         self._takes = takes
         self._bound_of = bounds
         self._store = store
-        self._settled = settled
+        self._expect = expect
         self._came_first: frozenset[int] = frozenset()
         self._walking = self._walk()
         self._ahead: deque[tuple[int, Entry]] = deque()
@@ -100,33 +91,23 @@ class Feeder:
             return self._read(wanted, is_ordered=bool(self._ahead)) if wanted else []
         self._came_first = frozenset(first)
         fed = self._read(first, is_ordered=False)
-        self._cursor.close()
-        self._cursor = self._open_cursor()  # cursors only go forward
+        self._rows.rewind()
         return fed
 
     def close(self) -> None:
         """Close the cursor."""
-        self._cursor.close()
+        self._rows.close()
 
     # -- which rows --------------------------------------------------------------------------------
 
+    def _is_asked(self, entry: Entry) -> bool:
+        is_ours = entry.model == self._model and not entry.invalid and entry.role != Role.COPY
+        return is_ours and self._takes(entry.mean_tokens)
+
     def _walk(self) -> Iterator[tuple[int, Entry]]:
-        blocks = 0 if self._model is None else -(-self._plan.rows // BLOCK_ROWS)
-        for number in range(blocks):
-            first = number * BLOCK_ROWS
-            if self._settled.has_all(range(first, min(first + BLOCK_ROWS, self._plan.rows))):
-                continue
-            for row, entry in enumerate(block_entries(self._store.block(number)), first):
-                if (
-                    entry.model != self._model
-                    or entry.invalid
-                    or not self._takes(entry.mean_tokens)
-                ):
-                    continue
-                if row in self._settled or row in self._came_first:
-                    continue
-                if self._only is None or row in self._only:
-                    yield row, entry
+        for row, entry in self._rows.walk(self._is_asked):
+            if row not in self._came_first and (self._only is None or row in self._only):
+                yield row, entry
 
     def _longest(self) -> dict[int, Entry]:
         """The rows that come first, in input order; none if all of them can be ordered at once."""
@@ -169,25 +150,19 @@ class Feeder:
 
     def _read(self, wanted: dict[int, Entry], *, is_ordered: bool) -> list[Fed]:
         self.most_requests = max(self.most_requests, *(e.requests for e in wanted.values()))
-        taken = self._cursor.take([(row, entry.offset) for row, entry in wanted.items()])
-        if len(taken) != len(wanted):
-            raise self._changed(min(wanted.keys() - {raw.row for raw in taken}))
-        rows = [self._asked(raw, wanted[raw.row]) for raw in taken]
+        rows = self._rows.read(wanted)
+        for asked in rows:
+            self._note(asked, wanted[asked.row])
         if not is_ordered:
             rows.sort(key=_tokens_of, reverse=True)
         return [fed for asked in rows for fed in self._fed(asked)]
 
-    def _asked(self, raw: Raw, entry: Entry) -> Request | Document:
-        try:
-            asked = self._builder.build(raw)
-        except RowError as error:
-            raise self._changed(raw.row) from error
-        if self._digest(asked) != entry.digest:
-            raise self._changed(raw.row)
-        self.last_row = max(self.last_row, raw.row)
+    def _note(self, asked: Request | Document, entry: Entry) -> None:
+        self.last_row = max(self.last_row, asked.row)
         for lane, bound_of in self._bound_of.items():
             self.bounds[lane] = max(self.bounds[lane], bound_of(asked))
-        return asked
+        if entry.role == Role.ORIGINAL:
+            self._expect(asked.row, entry.digest)
 
     def _fed(self, asked: Request | Document) -> list[Fed]:
         if isinstance(asked, Request):
@@ -202,12 +177,6 @@ class Feeder:
         assembly = Assembly(document, prior, known)
         chunks = assembly.missing() or document.chunks[-1:]
         return [Fed(chunk, assembly.prior(chunk), assembly) for chunk in chunks]
-
-    def _changed(self, row: int) -> StoppedError:
-        return StoppedError(
-            f"{self._plan.input['path']}: row {row} is not what it was when the run began; "
-            "put the file back as it was, or begin another run with -o"
-        )
 
 
 def _tokens_of(asked: Request | Document) -> int:

@@ -33,6 +33,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """What a job comes to: as it asks, and as it would on each model."""
 
     rows: int
+    copies: int  # rows beside them that get the answer of an equal one
     input: str
     tier: Tier
     asked: list[Estimate]  # a model each, for the rows that ask it
@@ -60,6 +61,7 @@ class CountingBuilder:
         self._models = [(model, Rates.of(model.price)) for model in models.values()]
         self._count = count
         self.asked: dict[str, Load] = {}
+        self.copies = 0  # rows that are not asked, for whoever leaves them out
         self.options = {name: Load() for name in models}
 
     def build(self, raw: Raw) -> Request | Document:
@@ -154,6 +156,7 @@ def forecast(
     ]
     return Forecast(
         rows=sum(load.rows for load in counted.asked.values()),
+        copies=counted.copies,
         input=str(spec.input),
         tier=spec.tier,
         asked=asked,

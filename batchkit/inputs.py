@@ -178,6 +178,7 @@ def layout_of(
         tuple(_keep_column(at, column) for at, column in enumerate(load_columns(plan.keep))),
         metadata or {},
         votes="votes" in plan.asks,
+        dedupe=plan.dedupe,
     )
 
 

@@ -97,6 +97,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     input: str | None = None
     id: str | None = None
     keep: list[str] = []
+    dedupe: bool = False
     model: str | None = None
     fallback: list[str] | None = None
     tier: Tier | None = None

@@ -14,7 +14,7 @@ Rules of the file:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,7 +25,7 @@ import xxhash
 from batchkit.errors import StoppedError, UsageError
 from batchkit.records import Attempt, Result
 
-FORMAT = 2  # of the file; another one is refused: 1 was never released
+FORMAT = 3  # of the file; another one is refused: 1 and 2 were never released
 _CHECKSUM = 8  # bytes
 _ROWS_MOST = 1 << 62
 _PAGE = 16384  # bytes; ten rows of short answers, a fifth less CPU a row than at 8192
@@ -40,6 +40,8 @@ CREATE TABLE attempt (row INTEGER, chunk INTEGER, attempt INTEGER, value BLOB NO
                       PRIMARY KEY (row, chunk, attempt)) WITHOUT ROWID;
 CREATE TABLE chunk   (row INTEGER, chunk INTEGER, value BLOB NOT NULL,
                       PRIMARY KEY (row, chunk)) WITHOUT ROWID;
+CREATE TABLE answer  (digest INTEGER PRIMARY KEY, failure TEXT, value BLOB NOT NULL);
+CREATE INDEX answer_failure ON answer (failure) WHERE failure IS NOT NULL;
 CREATE TABLE part    (part INTEGER PRIMARY KEY, value BLOB NOT NULL);
 """
 
@@ -80,11 +82,19 @@ class EndedChunk(msgspec.Struct, frozen=True):
     attempt: Attempt
 
 
+class KeptAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """What an original came to, for its copies; `digest` is that of what they ask."""
+
+    digest: int
+    result: Result
+
+
 Record: TypeAlias = Settled | EndedChunk | Attempt
 """What a worker hands over: a row or a chunk that has settled, or an attempt that settled none."""
 
 _settled = msgspec.msgpack.Decoder(Settled)
 _chunk = msgspec.msgpack.Decoder(SettledChunk)
+_answer = msgspec.msgpack.Decoder(KeptAnswer)
 _attempt = msgspec.msgpack.Decoder(Attempt)
 _part = msgspec.msgpack.Decoder(SealedPart)
 
@@ -156,10 +166,10 @@ class Journal:
                 f"{self.path}: journal format {version} is newer than this batchkit reads "
                 f"({FORMAT}); use the version that wrote it"
             )
-        if version == 1:
+        if 1 <= version < FORMAT:
             raise UsageError(
-                f"{self.path}: journal format 1 is older than this batchkit reads ({FORMAT}); "
-                "begin another run with -o"
+                f"{self.path}: journal format {version} is older than this batchkit reads "
+                f"({FORMAT}); begin another run with -o"
             )
         if version < 1:
             raise DamagedError(f"{self.path}: not a journal of batchkit; the file was damaged")
@@ -232,13 +242,15 @@ class Journal:
         tally: bytes,
         *,
         chunks: Sequence[EndedChunk] = (),
+        answers: Iterable[KeptAnswer] = (),
     ) -> None:
         """Make a group durable: results, attempts that settled nothing, and the tally with them.
 
         A settled chunk stays until its row is ok, so that a row that failed asks again for no more
-        than what it lacks.
+        than what it lacks. `answers` are those of `settled` that copies wait for.
         """
         with self._transaction():
+            self.keep_answers(answers)
             self._db.executemany("INSERT INTO result VALUES (?, ?)", map(_settled_values, settled))
             self._db.executemany(
                 "INSERT INTO attempt VALUES (?, ?, ?, ?)", map(_attempt_values, attempts)
@@ -315,6 +327,46 @@ class Journal:
         )
         for row, value in self._rows(query):
             yield _decode(_attempt, value, f"{self.path}: an attempt of row {row}", row)
+
+    # -- answers that copies wait for --------------------------------------------------------------
+
+    def answer(self, digest: int) -> Result | None:
+        """What the original that asks `digest` came to; None if that is not known yet."""
+        query = "SELECT value FROM answer WHERE digest = ?"
+        for (value,) in self._rows(query, _signed(digest)):
+            kept: KeptAnswer = _decode(_answer, value, f"{self.path}: a kept answer", digest)
+            return kept.result
+        return None
+
+    def has_answer(self, digest: int) -> bool:
+        return any(self._rows("SELECT 1 FROM answer WHERE digest = ?", _signed(digest)))
+
+    def damaged_answers(self) -> list[int]:
+        """Digests whose kept answer is not what was written."""
+        damaged: list[int] = []
+        for signed, value in self._rows("SELECT digest, value FROM answer"):
+            digest = signed % (1 << 64)
+            try:
+                _decode(_answer, value, "", digest)
+            except DamagedError:
+                damaged.append(digest)
+        return damaged
+
+    def keep_answers(self, answers: Iterable[KeptAnswer]) -> None:
+        """Keep answers, each in the place of an earlier one; inside a transaction."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO answer VALUES (?, ?, ?)", map(_answer_values, answers)
+        )
+
+    def drop_answer(self, digest: int) -> None:
+        self._db.execute("DELETE FROM answer WHERE digest = ?", (_signed(digest),))
+
+    def drop_failed_answers(self, kinds: Collection[str]) -> None:
+        """Forget kept answers of originals that failed, of some kinds or, without any, of all."""
+        if not kinds:
+            self._db.execute("DELETE FROM answer WHERE failure IS NOT NULL")
+        for kind in kinds:
+            self._db.execute("DELETE FROM answer WHERE failure = ?", (kind,))
 
     # -- parts -------------------------------------------------------------------------------------
 
@@ -402,6 +454,11 @@ class Journal:
             f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", (row, settled.chunk, value)
         )
 
+    def stage_block(self, number: int, body: bytes) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO block VALUES (?, ?)", (number, seal_value(body, number))
+        )
+
     def replace_blocks(self, blocks: Iterable[tuple[int, bytes]]) -> None:
         self._db.execute("DELETE FROM block")
         self._db.executemany(
@@ -452,6 +509,17 @@ def _settled_values(settled: Settled) -> tuple[int, bytes]:
 def _attempt_values(attempt: Attempt) -> tuple[int, int, int, bytes]:
     value = seal_value(_encode(attempt), attempt.row)
     return attempt.row, attempt.chunk or 0, attempt.attempt, value
+
+
+def _answer_values(kept: KeptAnswer) -> tuple[int, str | None, bytes]:
+    result = kept.result
+    failure = None if result.status == "ok" else result.error_kind or ""
+    return _signed(kept.digest), failure, seal_value(_encode(kept), kept.digest)
+
+
+def _signed(digest: int) -> int:
+    """SQLite's integers are signed."""
+    return digest - (1 << 64) if digest >> 63 else digest
 
 
 def _rows_joined(settled: Iterable[Settled]) -> Iterator[tuple[int]]:

@@ -13,6 +13,7 @@ from batchkit.accounting import Rates, from_decimal
 from batchkit.adaptive import AdaptiveLimit
 from batchkit.attempts import Attempts
 from batchkit.clock import SystemClock
+from batchkit.copies import Copies
 from batchkit.descriptors import RESERVED, raise_descriptor_limit
 from batchkit.document import Document
 from batchkit.endpoints import Endpoint
@@ -29,6 +30,8 @@ from batchkit.limits import START_S, Gate
 from batchkit.models import Model
 from batchkit.onward import Onward, Step
 from batchkit.opening import OpenRun
+from batchkit.originals import Originals
+from batchkit.planned_rows import PlannedRows
 from batchkit.pool import Pool
 from batchkit.purse import Purse, largest_bound
 from batchkit.quota import Quota
@@ -109,6 +112,7 @@ class Shared(msgspec.Struct, frozen=True):
     given: Input
     opened: OpenRun
     recorder: Recorder
+    originals: Originals
     stopper: Stopper
     sending: Sending
     clock: SystemClock
@@ -248,20 +252,37 @@ def _feeder(entrance: _Entrance, after: list[_Entrance], shared: Shared) -> Feed
     opened, plan = shared.opened, entrance.plan
     store = shared.reader()
     return Feeder(
-        plan=opened.plan,
+        rows=_planned_rows(store, shared),
         model=plan.model.name,
         store=store,
-        cursor=partial(shared.given.cursor, store),
-        builder=shared.given.rendering(opened.plan),
-        digest=digest,
-        settled=opened.settled,
         prior=opened.prior,
         batch_requests=entrance.batch_requests,
         first_requests=min(_ORDERED_MOST, plan.slots) if shared.given.source.can_jump else 0,
         last_requests=min(_ORDERED_MOST, _LAST_ROUNDS * plan.slots),
         takes=plan.takes,
         bounds={one.plan.name: _bound_of(one.plan.model) for one in (entrance, *after)},
+        expect=shared.originals.expect,
         only=shared.only,
+    )
+
+
+def open_copies(shared: Shared) -> Copies | None:
+    """The copies of the run; None if there are none, or only some rows are asked."""
+    if not shared.opened.plan.copies or shared.only is not None:
+        return None
+    store = shared.reader()
+    return Copies(_planned_rows(store, shared), store, shared.clock.wall)
+
+
+def _planned_rows(store: Journal, shared: Shared) -> PlannedRows:
+    plan = shared.opened.plan
+    return PlannedRows(
+        plan,
+        store=store,
+        cursor=partial(shared.given.cursor, store),
+        builder=shared.given.rendering(plan),
+        digest=digest,
+        settled=shared.opened.settled,
     )
 
 

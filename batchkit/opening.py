@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from batchkit.damage import part_number
+from batchkit.duplicates import finding_duplicates
 from batchkit.errors import ErrorKind, UsageError
 from batchkit.folder import RunFolder
 from batchkit.inputs import Input
@@ -93,15 +94,17 @@ def scan_input(
 ) -> Plan:
     """The plan of the input as it is now; its blocks go into `store`."""
     spec, source, keeping = given.spec, given.source, given.keeping()
-    writer = scan(
-        source,
-        given.rendering(),
-        store,
-        limit=spec.limit,
-        on_fault=on_fault,
-        observe=keeping.observe,
-        report=report,
-    )
+    with finding_duplicates(wanted=spec.dedupe) as duplicates:
+        writer = scan(
+            source,
+            given.rendering(),
+            store,
+            limit=spec.limit,
+            duplicates=duplicates,
+            on_fault=on_fault,
+            observe=keeping.observe,
+            report=report,
+        )
     if writer.rows == 0:
         raise UsageError(f"{source.path}: holds no rows; expected at least one")
     return Plan(
@@ -115,6 +118,7 @@ def scan_input(
         part_rows=PART_ROWS,
         format=spec.format,
         keep=keeping.types(),
+        dedupe=spec.dedupe,
     )
 
 

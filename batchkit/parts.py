@@ -51,6 +51,7 @@ class Layout(msgspec.Struct, frozen=True):
     keep: tuple[Column, ...]
     metadata: dict[bytes | str, bytes | str]
     votes: bool = False  # rows are voted on
+    dedupe: bool = False  # equal rows are asked once
 
     def results_path(self, part: int) -> Path:
         return self.folder / "results" / f"part-{part:05}.{self.format}"
@@ -71,6 +72,7 @@ def results_schema(layout: Layout) -> pa.Schema:
         ("tool_calls", pa.large_string()),
         *([(layout.output.name, layout.output.type)] if layout.output else []),
         *([("agreement", pa.float64())] if layout.votes else []),
+        *([("deduplicated", pa.bool_())] if layout.dedupe else []),
         ("prompt_tokens", pa.int64()),
         ("cached_tokens", pa.int64()),
         ("completion_tokens", pa.int64()),
@@ -123,7 +125,7 @@ def attempts_schema(layout: Layout) -> pa.Schema:
 def reserved_columns() -> frozenset[str]:
     """Names that a kept column cannot have."""
     bare = Layout(Path(), Format.ARROW, None, (), {})
-    return frozenset((*results_schema(bare).names, "output", "agreement"))
+    return frozenset((*results_schema(bare).names, "output", "agreement", "deduplicated"))
 
 
 def seal(

@@ -2,14 +2,16 @@
 
 An entry knows the row's identity (a digest of its id), what it asks (a digest of the rendered
 request), where it stands in the file and which model it goes to; so feeders read only their own
-rows, a changed row is noticed, and memory does not grow with the input. Entries live in the
-journal, `BLOCK_ROWS` to a block.
+rows, a changed row is noticed, and memory does not grow with the input. Where equal rows are asked
+once, it also knows the row's part in that. Entries live in the journal, `BLOCK_ROWS` to a block.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from enum import IntEnum
+from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -20,9 +22,17 @@ from batchkit.records import Request
 
 BLOCK_ROWS = 4096
 SHOWN_FAULTS = 20  # as many as a screen takes; the rest is counted
-_ENTRY = struct.Struct("<QQQIHH")
+_ENTRY = struct.Struct("<QQQIHHH")
 _BITS_MOST = 1 << 28  # 32 MiB: at 10,000,000 ids 2 % are looked at a second time
 _SMALLEST_ROW = 32  # bytes; a row has at least an id or a prompt around JSON's own characters
+
+
+class Role(IntEnum):
+    """A row's part among those that ask the very same."""
+
+    ALONE = 0
+    ORIGINAL = 1  # it is asked, and its answer is kept for the others
+    COPY = 2  # it gets the original's answer
 
 
 class Entry(NamedTuple):
@@ -34,6 +44,7 @@ class Entry(NamedTuple):
     prompt_tokens: int  # estimated
     model: int  # index into `Plan.models`
     requests: int  # 0: the row cannot be sent; more than one: its chunks
+    role: int = Role.ALONE
 
     @property
     def invalid(self) -> bool:
@@ -51,12 +62,19 @@ def mean_tokens(prompt_tokens: int, requests: int) -> int:
 
 
 class ModelShare(msgspec.Struct):
-    """What one model has to do."""
+    """What one model has to do; copies are among the rows, and nothing else of them is counted."""
 
     rows: int = 0
     prompt_tokens: int = 0
     requests: int = 0
     longest: int = 0  # prompt tokens of the longest prompt; of a document's, their mean
+    copies: int = 0
+
+    def ask_less(self, entry: Entry) -> None:
+        """Count a row as a copy."""
+        self.copies += 1
+        self.prompt_tokens -= entry.prompt_tokens
+        self.requests -= entry.requests
 
 
 class Plan(msgspec.Struct):
@@ -72,6 +90,14 @@ class Plan(msgspec.Struct):
     part_rows: int
     format: str  # of the parts
     keep: str  # the kept columns' types, see `sources.keep`
+    dedupe: bool = False  # equal rows are asked once
+    are_answers_stale: bool = (
+        False  # rows changed: originals may have settled without a kept answer
+    )
+
+    @property
+    def copies(self) -> int:
+        return sum(share.copies for share in self.shares)
 
     def share(self, model: str) -> ModelShare:
         return self.shares[self.models.index(model)]
@@ -164,6 +190,10 @@ def block_entries(block: bytes) -> list[Entry]:
     return [Entry._make(values) for values in _ENTRY.iter_unpack(block)]
 
 
+def pack_entries(entries: Iterable[Entry]) -> bytes:
+    return b"".join(_ENTRY.pack(*entry) for entry in entries)
+
+
 def offset_of(store: BlockStore, row: int) -> int:
     """Where `row` stands in the input."""
     number, index = divmod(row, BLOCK_ROWS)
@@ -186,8 +216,8 @@ class PlanWriter:
         self.rows = 0
         self.invalid = 0
 
-    def add(self, request: Request | Document, offset: int) -> int:
-        """Add the next row, which stands at `offset` of the input; the digest of its id."""
+    def add(self, request: Request | Document, offset: int) -> tuple[int, int]:
+        """Add the next row, which stands at `offset` of the input; its entry's two digests."""
         model = self._model(request.model)
         tokens, requests = request.prompt_tokens, requests_of(request)
         share = self.shares[model]
@@ -196,13 +226,13 @@ class PlanWriter:
         share.requests += requests
         share.longest = max(share.longest, mean_tokens(tokens, requests))
         id_digest, digest = self._digests(request)
-        self._append(_ENTRY.pack(id_digest, digest, offset, tokens, model, requests))
-        return id_digest
+        self._append(_ENTRY.pack(id_digest, digest, offset, tokens, model, requests, Role.ALONE))
+        return id_digest, digest
 
     def add_invalid(self, offset: int) -> None:
         """Add the next row as one that cannot be sent."""
         self.invalid += 1
-        self._append(_ENTRY.pack(0, 0, offset, 0, 0, 0))
+        self._append(_ENTRY.pack(0, 0, offset, 0, 0, 0, Role.ALONE))
 
     def finish(self) -> None:
         if self._block:
@@ -213,6 +243,7 @@ class PlanWriter:
         number, index = divmod(row, BLOCK_ROWS)
         block = bytearray(self._store.block(number))
         entry = Entry._make(_ENTRY.unpack_from(block, index * _ENTRY.size))
+        assert entry.role == Role.ALONE, f"row {row} has a role already"
         _ENTRY.pack_into(block, index * _ENTRY.size, *entry._replace(requests=0))
         self._store.write_blocks([(number, bytes(block))])
         share = self.shares[entry.model]
@@ -220,6 +251,20 @@ class PlanWriter:
         share.prompt_tokens -= entry.prompt_tokens
         share.requests -= entry.requests
         self.invalid += 1
+
+    def assign(self, roles: Iterable[tuple[int, Role]]) -> None:
+        """Note the roles of rows, given in input order, and count copies as rows that ask nothing.
+
+        Call it last: afterwards no row may become invalid.
+        """
+        for number, group in groupby(roles, key=lambda one: one[0] // BLOCK_ROWS):
+            entries = block_entries(self._store.block(number))
+            for row, role in group:
+                entry = entries[row % BLOCK_ROWS]
+                entries[row % BLOCK_ROWS] = entry._replace(role=role)
+                if role is Role.COPY:
+                    self.shares[entry.model].ask_less(entry)
+            self._store.write_blocks([(number, pack_entries(entries))])
 
     def _append(self, entry: bytes) -> None:
         self._block += entry

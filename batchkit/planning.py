@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TextIO
 
+from batchkit.duplicates import finding_duplicates
 from batchkit.endpoints import resolve
 from batchkit.errors import StoppedError, UsageError
 from batchkit.estimate import Estimate, Interval, Source, Sums
@@ -31,9 +32,10 @@ from batchkit.learned import LearnedLimits, key_fingerprint, state_folder
 from batchkit.local.model_row import LOCAL_MODEL
 from batchkit.measuring import measure_sample, sample_rows
 from batchkit.models import Model, Tier
-from batchkit.plan import decode_plan
+from batchkit.plan import Role, decode_plan, read_entries
 from batchkit.prepare import scan
 from batchkit.progress import Progress, ScanBar
+from batchkit.sources.context import with_rows_before
 from batchkit.spec import Spec
 from batchkit.terminal import console_on, plain, table
 from batchkit.tokenizer import Tokenizer
@@ -61,13 +63,30 @@ def make_forecast(
 
 def _count(given: Input, count: Callable[..., int] | None) -> CountingBuilder:
     spec = given.spec
-    builder = CountingBuilder(given.rendering(), _offered(spec), count)
+    rendering = given.rendering()
+    builder = CountingBuilder(rendering, _offered(spec), count)
     with (
         tempfile.TemporaryDirectory(prefix="batchkit-plan-") as folder,
         closing(Journal.create(Path(folder) / "journal.db")) as journal,
         ScanBar() as bar,
+        finding_duplicates(wanted=spec.dedupe) as duplicates,
     ):
-        writer = scan(given.source, builder, journal, limit=spec.limit, report=bar.show)
+        writer = scan(
+            given.source,
+            builder if duplicates is None else rendering,
+            journal,
+            limit=spec.limit,
+            duplicates=duplicates,
+            report=bar.show,
+        )
+        if duplicates is not None:  # which rows are asked is known at the end
+            entries = read_entries(journal, writer.rows)
+            raws = with_rows_before(given.source.scan(), builder.rows_before)
+            for raw, entry in zip(raws, entries, strict=False):
+                if entry.role == Role.COPY:
+                    builder.copies += 1
+                else:
+                    builder.build(raw)
     if writer.rows == 0:
         raise UsageError(f"{given.source.path}: holds no rows; expected at least one")
     return builder
@@ -128,6 +147,8 @@ def show_forecast(found: Forecast, stream: TextIO) -> None:
     console.print()
     for one in found.asked:
         console.print(plain(_asked(one)))
+    if found.copies:
+        console.print(plain(f"{found.copies:,} more rows ask what another row asks: not sent"))
     console.print(plain(f"time at {found.tier}: {_between(found.seconds, _duration)}"))
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from batchkit.document import Document
+from batchkit.duplicates import Duplicates
 from batchkit.errors import RowError
 from batchkit.plan import (
     SHOWN_FAULTS,
@@ -20,7 +21,7 @@ from batchkit.plan import (
     read_id_digests,
 )
 from batchkit.records import Request
-from batchkit.requests import digest, id_digest
+from batchkit.requests import digest, id_digest, proof
 from batchkit.sources import Raw, Source
 from batchkit.sources.context import with_rows_before
 
@@ -52,13 +53,15 @@ def scan(
     store: BlockStore,
     *,
     limit: int | None = None,
+    duplicates: Duplicates | None = None,
     on_fault: Callable[[Fault], None] | None = None,
     observe: Callable[[Raw], None] | None = None,
     report: Callable[[int], None] = lambda _rows: None,
 ) -> PlanWriter:
     """Check and plan every row; raises `InvalidInputError` if rows cannot be sent.
 
-    With `on_fault` such rows are reported to it and marked in the plan instead.
+    With `on_fault` such rows are reported to it and marked in the plan instead. With `duplicates`,
+    which are empty, the plan knows which rows ask the same.
     """
     writer = PlanWriter(
         store, digests=lambda request: (id_digest(request.custom_id), digest(request))
@@ -74,7 +77,10 @@ def scan(
             fault = Fault(raw.row, builder.identify(raw), source.place(raw), str(error))
             _tell(fault, shown, on_fault)
         else:
-            repeated.add(writer.add(request, raw.offset))
+            known_by, asks = writer.add(request, raw.offset)
+            repeated.add(known_by)
+            if duplicates is not None:
+                duplicates.add(raw.row, asks, proof(request))
             if observe is not None:
                 observe(raw)
         if writer.rows % REPORT_EVERY == 0:
@@ -82,9 +88,13 @@ def scan(
     writer.finish()
     for fault in _repeats(source, builder, repeated.rows(read_id_digests(store, writer.rows))):
         writer.invalidate(fault.row)
+        if duplicates is not None:
+            duplicates.forget(fault.row)
         _tell(fault, shown, on_fault)
     if writer.invalid and on_fault is None:
         raise InvalidInputError(sorted(shown), writer.invalid, writer.rows)
+    if duplicates is not None:
+        writer.assign(duplicates.roles())
     return writer
 
 

@@ -21,6 +21,7 @@ import anyio
 import anyio.to_thread
 
 from batchkit.journal import DamagedError, EndedChunk, Journal, Record, SealedPart, Settled
+from batchkit.originals import Originals
 from batchkit.records import Attempt, Result
 from batchkit.rows import SettledRows
 from batchkit.stopping import Cause, Stopper, StopReason
@@ -50,6 +51,7 @@ class Recorder:
         currency: Callable[[str], str],
         stopper: Stopper,
         backlog: int,
+        originals: Originals,
     ) -> None:
         self.tally = tally  # of what is durable
         self._draft = decode_tally(encode_tally(tally))
@@ -59,6 +61,7 @@ class Recorder:
         self._currency = currency
         self._stopper = stopper
         self._backlog = backlog
+        self._originals = originals
         self._queue: deque[Record] = deque()
         self._to_seal: deque[int] = deque()
         self._wake = anyio.Event()
@@ -106,6 +109,10 @@ class Recorder:
         """Wait until the record that `put` gave this number is durable."""
         while number > self._taken - self._unwritten:
             await self._next_commit()
+
+    async def wait_all(self) -> None:
+        """Wait until everything that was handed over so far is durable."""
+        await self.wait_durable(self._taken)
 
     @property
     def fill(self) -> float:
@@ -181,12 +188,14 @@ class Recorder:
         self._count(settled, [*attempts, *(chunk.attempt for chunk in chunks)])
         self.before_commit(self._draft)
         blob = encode_tally(self._draft)
+        answers = self._originals.answers(settled)
         while not await self._write(
-            lambda: self._journal.commit(settled, attempts, blob, chunks=chunks)
+            lambda: self._journal.commit(settled, attempts, blob, chunks=chunks, answers=answers)
         ):
             if self.give_up:
                 return False
         self.tally = decode_tally(blob)
+        self._originals.arrive(answers)
         for record in settled:
             self.on_settled(record.result)
             part = self._rows.add(record.result.row)

@@ -145,3 +145,4 @@ class Result(msgspec.Struct, gc=False, array_like=True):
     metadata: str | None = None
     keep: list[Any] | None = None
     agreement: float | None = None  # share of the votes that the answer got; None: no vote was held
+    deduplicated: bool = False  # the answer is that of an equal row: nothing was sent

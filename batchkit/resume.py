@@ -12,6 +12,7 @@ from batchkit.errors import ErrorKind, UsageError
 from batchkit.folder import RunFolder
 from batchkit.inputs import Input
 from batchkit.journal import DamagedError, Journal, Settled
+from batchkit.mending import mend_answers
 from batchkit.opening import (
     OpenRun,
     Report,
@@ -27,7 +28,7 @@ from batchkit.opening import (
 )
 from batchkit.parts import Layout
 from batchkit.plan import Fault, Plan, encode_plan
-from batchkit.records import Attempt
+from batchkit.records import Attempt, Result
 from batchkit.revision import Difference, Revision, ToAsk
 from batchkit.tally import ModelTally, Tally, encode_tally
 from batchkit.unseal import read_part
@@ -64,6 +65,14 @@ class Resumption:
                 if self._given.spec.retry_failed is not None:
                     self._reopen_failed(journal, plan, self._given.spec.retry_failed)
             opened = take_up(journal, plan)
+            if plan.are_answers_stale:
+                layout = self._layout(plan)
+                mend_answers(
+                    journal,
+                    plan,
+                    opened.settled,
+                    lambda part: read_part(layout, part, self._given.read_output),
+                )
             check_room(self._folder, plan.rows - opened.settled.count, plan.part_rows)
         except BaseException:
             journal.close()
@@ -105,6 +114,7 @@ class Resumption:
                 "use another folder with -o"
             )
         layout = self._layout(was)
+        now.are_answers_stale = now.dedupe
         self._folder.summary_json.unlink(missing_ok=True)
         reopened = revision.apply(
             now,
@@ -123,10 +133,13 @@ class Resumption:
         for name, now, was in (
             ("--format", spec.format, plan.format),
             ("keep", list(spec.keep), plan.asks.get("keep")),
+            ("dedupe", spec.dedupe, plan.dedupe),
         ):
             if now != was:
+                begun = str(was).lower() if isinstance(was, bool) else was
                 raise UsageError(
-                    f"{name}: {self._folder.path} was begun with {was}; use another folder with -o"
+                    f"{name}: {self._folder.path} was begun with {begun}; "
+                    "use another folder with -o"
                 )
 
     def _refusal(
@@ -172,6 +185,7 @@ class Resumption:
         if foreign:
             raise DamagedError("\n".join(map(str, foreign)))
         if not damages:
+            plan.are_answers_stale |= plan.dedupe and self._given.spec.reask_damaged
             return
         if not self._given.spec.reask_damaged:
             raise DamagedError(
@@ -183,9 +197,13 @@ class Resumption:
     def _reask(self, journal: Journal, plan: Plan, damages: list[Damage]) -> None:
         layout = self._layout(plan)
         self._folder.summary_json.unlink(missing_ok=True)
+        plan.are_answers_stale = plan.dedupe
         with journal.revising():
+            journal.keep("plan", encode_plan(plan))
             for damage in damages:
-                if damage.part is not None:
+                if damage.answer is not None:
+                    journal.drop_answer(damage.answer)
+                elif damage.part is not None:
                     journal.drop_part(damage.part)
                 elif damage.rows is not None:
                     journal.drop_row(damage.rows.start)
@@ -217,17 +235,23 @@ class Resumption:
         """Take failed rows of `kinds` (none: all) back; what they spent stays theirs."""
         layout, tally, count = self._layout(plan), read_tally(journal), 0
         self._folder.summary_json.unlink(missing_ok=True)
+        plan.are_answers_stale = plan.dedupe
+        with journal.revising():  # before its original is asked again no copy may take an answer
+            journal.drop_failed_answers(kinds)
+            journal.keep("plan", encode_plan(plan))
         for part in journal.parts():
             if not part.failed:
                 continue
             records = list(read_part(layout, part.part, self._given.read_output))
-            again = [one for one in records if isinstance(one, Settled) and _is_failed(one, kinds)]
+            again = [
+                one for one in records if isinstance(one, Settled) and _is_failed(one.result, kinds)
+            ]
             if again:
                 count += len(again)
                 with journal.revising():
                     journal.take_back(part, records)
                     self._unsettle(journal, again, tally)
-        again = [one for one in journal.settled(0, _ALL) if _is_failed(one, kinds)]
+        again = [one for one in journal.settled(0, _ALL) if _is_failed(one.result, kinds)]
         with journal.revising():
             journal.drop_failed_chunks()
             self._unsettle(journal, again, tally)
@@ -246,8 +270,7 @@ class Resumption:
 _ALL = 1 << 62  # more rows than any input has
 
 
-def _is_failed(settled: Settled, kinds: frozenset[str]) -> bool:
-    result = settled.result
+def _is_failed(result: Result, kinds: frozenset[str]) -> bool:
     if result.status != "failed" or result.error_kind is ErrorKind.INVALID_ROW:
         return False  # what could not be sent cannot be sent again
     return not kinds or result.error_kind in kinds
@@ -273,6 +296,8 @@ def changes(plan: Plan, given: Input) -> list[str]:
         found.append(f"--limit {plan.limit}" if plan.limit else "no --limit")
     if not source.is_as_noted(plan.input):
         found.append(f"another input ({plan.input['path']})")
+    if spec.dedupe != plan.dedupe:
+        found.append("--dedupe" if plan.dedupe else "no --dedupe")
     if spec.format != plan.format:
         found.append(f"--format {plan.format}")
     return found

@@ -18,7 +18,7 @@ from itertools import zip_longest
 import msgspec
 
 from batchkit.journal import Journal, SealedPart, Settled
-from batchkit.plan import BLOCK_ROWS, Entry, Plan, block_entries
+from batchkit.plan import BLOCK_ROWS, Entry, Plan, Role, block_entries
 from batchkit.records import Attempt
 from batchkit.tally import Tally, encode_tally
 
@@ -29,7 +29,7 @@ CREATE TEMP TABLE staged (block INTEGER PRIMARY KEY, value BLOB NOT NULL);
 CREATE TEMP TABLE was (row INTEGER PRIMARY KEY, id INTEGER, digest INTEGER NOT NULL);
 CREATE TEMP TABLE now (row INTEGER PRIMARY KEY, id INTEGER, digest INTEGER NOT NULL,
                        model INTEGER NOT NULL, tokens INTEGER NOT NULL,
-                       requests INTEGER NOT NULL);
+                       requests INTEGER NOT NULL);  -- to be sent; 0 also for copies
 CREATE TEMP TABLE moved_result (row INTEGER PRIMARY KEY, value BLOB NOT NULL);
 CREATE TEMP TABLE moved_attempt (row INTEGER, chunk INTEGER, attempt INTEGER, value BLOB NOT NULL,
                                  PRIMARY KEY (row, chunk, attempt));
@@ -108,7 +108,8 @@ class Revision:
                 if before is not None:
                     self._db.execute("INSERT INTO temp.was VALUES (?, ?, ?)", _known(row, before))
                 if after is not None:
-                    values = (*_known(row, after), after.model, after.prompt_tokens, after.requests)
+                    requests = 0 if after.role == Role.COPY else after.requests
+                    values = (*_known(row, after), after.model, after.prompt_tokens, requests)
                     self._db.execute("INSERT INTO temp.now VALUES (?, ?, ?, ?, ?, ?)", values)
             self._db.execute("CREATE INDEX temp.now_id ON now (id)")
         matched, moved = self._db.execute(
@@ -132,7 +133,7 @@ class Revision:
         found = self._db.execute(
             "SELECT now.model, count(*), sum(now.tokens), sum(now.requests) "
             "FROM temp.now LEFT JOIN temp.was USING (id) "
-            "WHERE now.id IS NOT NULL AND (was.id IS NULL OR was.digest != now.digest) "
+            "WHERE now.requests AND (was.id IS NULL OR was.digest != now.digest) "
             "GROUP BY now.model"
         )
         return [ToAsk(now.models[model], *counts) for model, *counts in found]

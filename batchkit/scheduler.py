@@ -1,22 +1,25 @@
 """Keeps every lane busy until its rows have settled or something says stop.
 
 For each lane a feeder, a feed and a pool, independent of the others, save that rows may go on from
-one to another; one recorder for all.
+one to another; one recorder for all, and one task for the copies of rows that are asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import anyio
 import anyio.to_thread
 import msgspec
 
+from batchkit.copies import Copies, Copy
 from batchkit.errors import BatchkitError
 from batchkit.feed import Feed
 from batchkit.feeder import Feeder
 from batchkit.journal import DamagedError
 from batchkit.life import Fed
+from batchkit.originals import Originals
 from batchkit.pool import Pool
 from batchkit.recorder import Recorder, damaged
 from batchkit.session import Session, encode_session
@@ -46,14 +49,18 @@ class Scheduler:
         *,
         session: Session,
         drain_s: float,
+        originals: Originals,
+        copies: Copies | None = None,
     ) -> None:
         self._lanes = lanes
         self._recorder = recorder
         self._stopper = stopper
         self._session = session
         self._drain_s = drain_s
+        self._originals = originals
+        self._copies = copies
         self._working = anyio.CancelScope()
-        self._feeding = anyio.CapacityLimiter(max(1, len(lanes)))
+        self._feeding = anyio.CapacityLimiter(1 + len(lanes))
 
     async def run(self) -> None:
         """Return when every row has settled, or after a stop when nothing is in flight any more."""
@@ -62,9 +69,10 @@ class Scheduler:
             group.start_soon(self._bound_drain, name="drain")
             with self._working:
                 async with anyio.create_task_group() as work:
-                    for lane in self._lanes:
-                        work.start_soon(self._feed, lane, name=f"feeder {lane.name}")
-                        work.start_soon(self._work_off, lane, name=f"pool {lane.name}")
+                    if self._copies is not None:
+                        work.start_soon(self._copy, self._copies, name="copies")
+                    await self._run_lanes()
+                    self._originals.end()
             self._recorder.close()
             await self._recorder.wait_done()
             if self._recorder.has_all:
@@ -72,6 +80,12 @@ class Scheduler:
                 while not await self._save() and not self._recorder.give_up:
                     pass
             group.cancel_scope.cancel()
+
+    async def _run_lanes(self) -> None:
+        async with anyio.create_task_group() as work:
+            for lane in self._lanes:
+                work.start_soon(self._feed, lane, name=f"feeder {lane.name}")
+                work.start_soon(self._work_off, lane, name=f"pool {lane.name}")
 
     def cancel(self) -> None:
         """Break off what is in flight; what arrived is still committed."""
@@ -115,11 +129,51 @@ class Scheduler:
 
     async def _feed(self, lane: Lane) -> None:
         try:
-            while not lane.stopper.is_stopping:
-                batch = await anyio.to_thread.run_sync(lane.feeder.batch, limiter=self._feeding)
-                if not batch or not await self._note(lane):
-                    break
-                await lane.feed.put(batch)
+            with self._stopping_on_trouble():
+                while not lane.stopper.is_stopping:
+                    batch = await anyio.to_thread.run_sync(lane.feeder.batch, limiter=self._feeding)
+                    if not batch or not await self._note(lane):
+                        break
+                    await lane.feed.put(batch)
+        finally:
+            lane.pool.end_of_input()
+            lane.feeder.close()
+
+    async def _copy(self, copies: Copies) -> None:
+        try:
+            with self._stopping_on_trouble():
+                while batch := await anyio.to_thread.run_sync(copies.batch, limiter=self._feeding):
+                    left = await self._settle_copies(copies, batch)
+                    if self._stopper.is_stopping:
+                        break
+                    if left and not any(lane.stopper.is_stopping for lane in self._lanes):
+                        raise copies.unanswered(left[0])
+        finally:
+            copies.close()
+
+    async def _settle_copies(self, copies: Copies, batch: list[Copy]) -> list[Copy]:
+        """Settle copies as their originals settle; those whose original did not settle at all."""
+        while batch and not self._stopper.is_stopping:
+            arrived = self._originals.want(copy.digest for copy in batch)
+            if is_over := self._originals.is_over:
+                await self._recorder.wait_all()  # the last originals may not be durable yet
+            settled, batch = await anyio.to_thread.run_sync(
+                copies.settle, batch, limiter=self._feeding
+            )
+            for one in settled:
+                self._recorder.put(one)
+            await self._recorder.wait_room()
+            if is_over:
+                break
+            if batch:
+                await arrived.wait()
+        return batch
+
+    @contextmanager
+    def _stopping_on_trouble(self) -> Iterator[None]:
+        """What reading the input or the journal runs into stops the run."""
+        try:
+            yield
         except DamagedError as error:
             self._stopper.stop(damaged(error))
         except BatchkitError as error:  # the input changed under us
@@ -127,6 +181,3 @@ class Scheduler:
         except OSError as error:
             words = (error.strerror or str(error)).lower()
             self._stopper.stop(StopReason(Cause.FATAL, f"the input cannot be read: {words}"))
-        finally:
-            lane.pool.end_of_input()
-            lane.feeder.close()

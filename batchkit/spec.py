@@ -75,6 +75,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     fallback: Sequence[str] | None = None  # models that a row goes on to, in this order
     hedge: bool | None = None  # ask stragglers a second time when slots idle at the end
     limit: int | None = None
+    dedupe: bool = False  # ask equal rows once
     models: str | Path | None = None
     schema: Any = None  # a JSON Schema, the path of one, a msgspec or pydantic class
     format: str | None = None
@@ -108,6 +109,7 @@ class OptionWords(TypedDict, total=False):
     fallback: Sequence[str]
     hedge: bool
     limit: int
+    dedupe: bool
     models: str | Path
     schema: Any
     format: str
@@ -153,6 +155,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int
     hedge: bool
     limit: int | None
+    dedupe: bool
     format: Format
     skip_invalid: bool
     processes: int | None  # that send; None: as many as the job needs
@@ -261,6 +264,7 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         ),
         hedge=job.limits.hedge if options.hedge is None else options.hedge,
         limit=None if options.limit is None else _at_least(options.limit, "--limit", least=1),
+        dedupe=options.dedupe or job.dedupe,
         format=_choice(Format, options.format or Format.ARROW, "--format"),
         skip_invalid=options.skip_invalid,
         processes=_processes(options.processes),

@@ -18,6 +18,7 @@ class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     ok: int
     failed: int
     truncated: int  # ok rows whose answer was cut at max_tokens
+    deduplicated: int  # rows that have the answer of an equal one
     attempts: int
     refused: int  # attempts refused for load
     prompt_tokens: int
@@ -92,6 +93,7 @@ def _model_values(tally: ModelTally, rows: int) -> dict[str, Any]:
         "ok": tally.ok,
         "failed": tally.failed,
         "truncated": tally.truncated,
+        "deduplicated": tally.deduplicated,
         "attempts": tally.attempts,
         "refused": tally.refused,
         "prompt_tokens": tally.usage.prompt,
@@ -130,6 +132,11 @@ def as_lines(summary: RunSummary) -> list[tuple[str, str]]:
             + (f" ({summary.truncated:,} truncated)" if summary.truncated else ""),
         ),
         ("failed", f"{summary.failed:,}{_kinds(summary.failed_rows)}"),
+        *(
+            [("deduplicated", f"{summary.deduplicated:,} have the answer of an equal row")]
+            if summary.deduplicated
+            else []
+        ),
         ("attempts", f"{summary.attempts:,} ({summary.refused:,} refused for load)"),
         ("tokens", _tokens(summary)),
         (

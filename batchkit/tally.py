@@ -24,6 +24,7 @@ class ModelTally(msgspec.Struct):
     ok: int = 0
     failed: int = 0
     truncated: int = 0  # ok rows whose answer was cut at max_tokens
+    deduplicated: int = 0  # rows, ok or failed, that have the answer of an equal one
     attempts: int = 0
     answered: int = 0  # attempts that brought an answer, wanted or not
     refused: int = 0  # attempts refused for load
@@ -58,6 +59,7 @@ class ModelTally(msgspec.Struct):
             _count(self.errors, attempt.error_kind, attempt.error_code)
 
     def add_result(self, result: Result) -> None:
+        self.deduplicated += result.deduplicated
         if result.status == "ok":
             self.ok += 1
             self.truncated += result.finish_reason == "length"
@@ -67,6 +69,7 @@ class ModelTally(msgspec.Struct):
 
     def forget_result(self, result: Result) -> None:
         """The inverse of `add_result`."""
+        self.deduplicated -= result.deduplicated
         if result.status == "ok":
             self.ok -= 1
             self.truncated -= result.finish_reason == "length"

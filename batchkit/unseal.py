@@ -108,15 +108,22 @@ def _result(row: dict[str, Any], output: str | None, keep: list[Any] | None) -> 
         output=output,
         keep=keep,
         agreement=row.get("agreement"),
+        deduplicated=row.get("deduplicated", False),
         **{name: row[name] for name in _PLAIN_RESULT},
     )
 
 
-_PLAIN_RESULT = [
-    name
-    for name in Result.__struct_fields__
-    if name not in {"usage", "cost", "finished_at", "error_kind", "output", "keep", "agreement"}
-]
+_READ_APART = {
+    "usage",
+    "cost",
+    "finished_at",
+    "error_kind",
+    "output",
+    "keep",
+    "agreement",
+    "deduplicated",
+}
+_PLAIN_RESULT = [name for name in Result.__struct_fields__ if name not in _READ_APART]
 _PLAIN_ATTEMPT = [
     name
     for name in Attempt.__struct_fields__

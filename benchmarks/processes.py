@@ -43,6 +43,7 @@ from batchkit.folder import RunFolder
 from batchkit.journal import Journal, SealedPart, Settled
 from batchkit.models import Model
 from batchkit.opening import PART_ROWS
+from batchkit.originals import Originals
 from batchkit.parts import Layout, seal
 from batchkit.progress import Progress
 from batchkit.providers.codec import Dialect, encode
@@ -157,6 +158,7 @@ def record(here: Path, rows: int) -> dict[str, float]:
             currency=lambda _model: "CNY",
             stopper=Stopper(),
             backlog=3000,
+            originals=Originals(),
         )
         async with anyio.create_task_group() as group:
             group.start_soon(recorder.run)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import anyio
 
-from batchkit.journal import EndedChunk, SealedPart, Settled
+from batchkit.journal import EndedChunk, KeptAnswer, SealedPart, Settled
+from batchkit.originals import Originals
 from batchkit.recorder import Recorder
 from batchkit.records import Attempt
 from batchkit.rows import SettledRows
@@ -49,6 +50,7 @@ class FakeJournal:
         self.trouble: dict[str, list[Exception]] = {}
         self.done: list[str] = []
         self.settled: list[Settled] = []
+        self.answers: list[KeptAnswer] = []
         self.attempts: list[Attempt] = []
         self.chunks: list[EndedChunk] = []
         self.tally = Tally()
@@ -65,11 +67,13 @@ class FakeJournal:
         tally: bytes,
         *,
         chunks: list[EndedChunk],
+        answers: list[KeptAnswer],
     ) -> None:
         self.fail("commit")
         self.settled += settled
         self.attempts += [*attempts, *(chunk.attempt for chunk in chunks)]
         self.chunks += chunks
+        self.answers += answers
         self.tally = decode_tally(tally)
         self.done.append(f"commit {[one.result.row for one in settled]}")
 
@@ -89,6 +93,7 @@ class RecorderBench:
         self.journal = FakeJournal()
         self.stopper = Stopper()
         self.rows = SettledRows(5, 2)
+        self.originals = Originals()
         self.recorder = Recorder(
             self.journal,  # type: ignore[arg-type]  # a fake with the methods that count
             tally or Tally(),
@@ -97,6 +102,7 @@ class RecorderBench:
             currency=lambda _model: "CNY",
             stopper=self.stopper,
             backlog=backlog,
+            originals=self.originals,
         )
 
     def seal(self, number: int) -> SealedPart:

@@ -178,7 +178,7 @@ def test_every_option_is_documented() -> None:
 
 
 def test_every_column_is_documented_in_order_and_with_its_type() -> None:
-    layout = parts.Layout(Path(), Format.ARROW, None, (), {}, votes=True)
+    layout = parts.Layout(Path(), Format.ARROW, None, (), {}, votes=True, dedupe=True)
     for head, schema in (
         ("Columns of results:", parts.results_schema(layout)),
         ("Columns of attempts:", parts.attempts_schema(layout)),

@@ -61,10 +61,10 @@ LAYERS = [
     {"glossary"},
     {"translation"},
     {"events", "parts", "requests", "endpoints", "table", "tuning", "scores", "dividing"},
-    {"unseal", "revision"},
-    {"damage", "prepare", "assembly"},
-    {"status", "forecast", "measuring"},
-    {"expectation"},
+    {"unseal", "revision", "duplicates", "originals"},
+    {"damage", "prepare", "assembly", "mending"},
+    {"status", "forecast", "measuring", "planned_rows"},
+    {"expectation", "copies"},
     # concurrency
     {"life", "recorder", "workers"},
     {"attempts", "onward"},
@@ -112,6 +112,7 @@ OWNERS = {
     "sacrebleu": {"scoring.translation"},
     "shtab": {"commands.completion"},
     "sqlite3": {
+        "duplicates",
         "history",
         "journal",
         "learned",

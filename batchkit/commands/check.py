@@ -26,6 +26,7 @@ def add_to(commands: Any) -> None:
 def main(namespace: argparse.Namespace) -> int:
     import tempfile
 
+    from batchkit.duplicates import finding_duplicates
     from batchkit.inputs import open_input
     from batchkit.journal import Journal
     from batchkit.prepare import scan
@@ -37,9 +38,15 @@ def main(namespace: argparse.Namespace) -> int:
     with (
         tempfile.TemporaryDirectory(prefix="batchkit-check-") as folder,
         closing(Journal.create(Path(folder) / "journal.db")) as journal,
+        finding_duplicates(wanted=spec.dedupe) as duplicates,
     ):
         writer = scan(
-            given.source, given.rendering(), journal, limit=spec.limit, observe=keeping.observe
+            given.source,
+            given.rendering(),
+            journal,
+            limit=spec.limit,
+            duplicates=duplicates,
+            observe=keeping.observe,
         )
     if writer.rows == 0:
         raise UsageError(f"{given.source.path}: holds no rows; expected at least one")
@@ -48,6 +55,9 @@ def main(namespace: argparse.Namespace) -> int:
     say(f"{writer.rows:,} rows are good, about {tokens:,} prompt tokens")
     for name, share in zip(writer.models, writer.shares, strict=True):
         requests = f"{share.requests:,} requests, " if share.requests != share.rows else ""
-        words = f"{share.rows:,} rows, {requests}about {share.prompt_tokens:,} prompt tokens"
+        copies = f" ({share.copies:,} ask what others ask)" if share.copies else ""
+        words = (
+            f"{share.rows:,} rows{copies}, {requests}about {share.prompt_tokens:,} prompt tokens"
+        )
         say(f"  {name}: {words}")
     return 0

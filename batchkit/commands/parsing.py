@@ -37,6 +37,11 @@ def add_spec(parser: argparse.ArgumentParser) -> None:
     add("--tier", metavar="V0|V1|V2|V3", help="the account's level (default: V0)")
     add("--models", metavar="FILE", type=Path, help="a TOML file that adds to the model table")
     add("--limit", metavar="ROWS", type=int, help="only the first rows of the input")
+    add(
+        "--dedupe",
+        action="store_true",
+        help="ask rows that ask the same once, and give the answer to each",
+    )
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from batchkit import feeder as module
 from batchkit.feeder import Feeder
 from batchkit.journal import SettledChunk
 from batchkit.plan import Plan, PlanWriter
+from batchkit.planned_rows import PlannedRows
 from batchkit.records import Prior, Request
 from batchkit.rows import SettledRows
 from batchkit.sources.base import Raw
@@ -68,8 +69,6 @@ def feeder(tokens: Sequence[int], **options: Any) -> Feeder:
     )
     given: dict[str, Any] = {
         "model": "m",
-        "builder": Building(),
-        "settled": SettledRows(len(tokens), 100),
         "prior": {},
         "batch_requests": 4,
         "first_requests": 0,
@@ -77,13 +76,16 @@ def feeder(tokens: Sequence[int], **options: Any) -> Feeder:
         "takes": lambda _tokens: True,
         "bounds": {"m": lambda request: request.prompt_tokens},
     }
-    return Feeder(
-        plan=plan,
+    given |= options
+    rows = PlannedRows(
+        plan,
         store=blocks,
         cursor=lambda: Lines(tokens),
+        builder=given.pop("builder", Building()),
         digest=lambda request: request.prompt_tokens,
-        **given | options,
+        settled=given.pop("settled", SettledRows(len(tokens), 100)),
     )
+    return Feeder(rows=rows, store=blocks, **given)
 
 
 def chunks(one: Feeder) -> list[list[int]]:

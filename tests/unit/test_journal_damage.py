@@ -160,7 +160,7 @@ def test_a_newer_format_is_refused_with_a_way_out(path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         Journal.open(path)
     assert str(caught.value) == (
-        f"{path}: journal format 99 is newer than this batchkit reads (2); "
+        f"{path}: journal format 99 is newer than this batchkit reads (3); "
         "use the version that wrote it"
     )
 
@@ -171,5 +171,5 @@ def test_format_1_is_refused_with_a_way_out(path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         Journal.open(path)
     assert str(caught.value) == (
-        f"{path}: journal format 1 is older than this batchkit reads (2); begin another run with -o"
+        f"{path}: journal format 1 is older than this batchkit reads (3); begin another run with -o"
     )

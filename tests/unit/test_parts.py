@@ -102,8 +102,11 @@ def test_columns_are_those_of_the_contract(layout: Layout) -> None:
 
 def test_columns_that_a_job_has_not_asked_for_are_not_there_and_their_names_stay_reserved() -> None:
     bare = Layout(Path(), Format.ARROW, None, (), {})
-    assert not {"output", "agreement"} & set(results_schema(bare).names)
-    assert reserved_columns() == {name for name, _ in RESULTS} - {"label"} | {"agreement"}
+    assert not {"output", "agreement", "deduplicated"} & set(results_schema(bare).names)
+    assert reserved_columns() == {name for name, _ in RESULTS} - {"label"} | {
+        "agreement",
+        "deduplicated",
+    }
 
 
 @pytest.mark.parametrize("format_", Format)

@@ -25,7 +25,7 @@ def digests(request: Request | Document) -> tuple[int, int]:
     return 2**64 - 1 - request.row, 10_000 + request.row
 
 
-def add(writer: PlanWriter, row: int, model: str = "m", tokens: int = 7) -> int:
+def add(writer: PlanWriter, row: int, model: str = "m", tokens: int = 7) -> tuple[int, int]:
     return writer.add(Request(row, f"id-{row}", model, [], {}, tokens), 100 * row)
 
 
@@ -35,10 +35,10 @@ def entry(row: int, model: int = 0, tokens: int = 7, requests: int = 1) -> Entry
 
 def test_entries_come_back_as_they_were_added() -> None:
     writer = PlanWriter(Blocks(), digests=digests)
-    ids = [add(writer, 0), add(writer, 1, "n", 9)]
+    added = [add(writer, 0), add(writer, 1, "n", 9)]
     writer.add_invalid(200)
-    ids.append(add(writer, 3))
-    assert ids == [2**64 - 1, 2**64 - 2, 2**64 - 4]
+    added.append(add(writer, 3))
+    assert added == [(2**64 - 1 - row, 10_000 + row) for row in (0, 1, 3)]
     assert (writer.rows, writer.invalid, writer.models) == (4, 1, ["m", "n"])
     assert writer.shares == [ModelShare(2, 14, 2, longest=7), ModelShare(1, 9, 1, longest=9)]
 

@@ -124,6 +124,7 @@ def test_every_key_of_a_job_file_counts(write: Write) -> None:
         max_attempts=4,
         hedge=True,
         limit=None,
+        dedupe=False,
         format=Format.ARROW,
         skip_invalid=False,
         processes=None,
