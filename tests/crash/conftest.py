@@ -15,14 +15,20 @@ MODELS = ("glm-4-plus", "glm-4-air-250414", "glm-4-flash-250414")
 
 
 def write_requests(
-    path: Path, count: int, models: tuple[str, ...] = MODELS, **rest: Any
+    path: Path,
+    count: int,
+    models: tuple[str, ...] = MODELS,
+    *,
+    distinct: int | None = None,
+    **rest: Any,
 ) -> list[str]:
-    """A request file of `count` rows, spread over `models`; their ids."""
+    """A request file of `count` rows, spread over `models`, with so many prompts; their ids."""
     ids = [f"q-{n}" for n in range(count)]
     with path.open("w", encoding="utf-8") as file:
         for n, custom_id in enumerate(ids):
-            prompt = f"Question {n} of {path.parent.name}?"
-            row = {"custom_id": custom_id, "model": models[n % len(models)], "prompt": prompt}
+            asked = n % (distinct or count)
+            prompt = f"Question {asked} of {path.parent.name}?"
+            row = {"custom_id": custom_id, "model": models[asked % len(models)], "prompt": prompt}
             file.write(json.dumps(row | {"max_tokens": 40} | rest) + "\n")
     return ids
 

@@ -174,12 +174,16 @@ _OF_THE_MOMENT = {
 
 
 def lasting(out: Path) -> list[dict[str, Any]]:
-    """The finished results without what differs from run to run, with each last attempt's bill."""
+    """The finished results without what differs from run to run, with each last attempt's bill.
+
+    A row that has the answer of an equal one has no attempt.
+    """
     last = {attempt["row"]: attempt for attempt in table(out, "attempts")}
     bill = ("prompt_tokens", "cached_tokens", "completion_tokens", "cost", "billing")
+    none = dict.fromkeys(bill)
     return [
         {name: value for name, value in row.items() if name not in _OF_THE_MOMENT}
-        | {f"last {name}": last[row["row"]][name] for name in bill}
+        | {f"last {name}": last.get(row["row"], none)[name] for name in bill}
         for row in table(out)
     ]
 

@@ -162,6 +162,24 @@ def test_kills_in_the_middle_of_documents_ask_only_unanswered_chunks_again(
     assert attack.kills >= (3 if tracing_works() else 1)
 
 
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 10))]
+)
+def test_kills_in_a_run_with_equal_rows_ask_none_of_them_twice(seed: int, tmp_path: Path) -> None:
+    """The answer that copies wait for is as safe as its original's result."""
+    with faulty_service() as service:
+        ids = write_requests(tmp_path / "q.jsonl", 2 * ROWS, distinct=ROWS // 2)
+        attack = Attack(tmp_path, service, Random(seed), "q.jsonl", ids, "--dedupe")
+        assert attack.requests == ROWS // 2
+        for site in CHUNK_SITES if tracing_works() else []:
+            attack.kill_at(*site)
+        for _ in range(3):
+            attack.kill_at_random()
+        attack.finish()
+    assert attack.kills >= 2
+    assert summary(tmp_path / "out")["deduplicated"] == 3 * ROWS // 2
+
+
 def test_kills_lose_nothing_while_rows_are_asked_twice_or_go_on(tmp_path: Path) -> None:
     """Two attempts of a row at a time, or of two models: what a kill leaves is bounded as well.
 
