@@ -29,7 +29,6 @@ from batchkit.plan import (
     BlockStore,
     Entry,
     Plan,
-    Planned,
     PlanWriter,
     Role,
     encode_plan,
@@ -57,7 +56,7 @@ def test_roles_are_those_of_the_first_and_of_the_others(
     """Of two requests that share a digest by chance, the later one and its equals stand alone."""
     with closing(Duplicates()) as duplicates:
         for row, (key, tie) in enumerate(asked):
-            duplicates.add(row, Entry(row, key << 60, 0, 1, 0, 1), tie << 62)
+            duplicates.add(row, key << 60, tie << 62)
         for row in gone & set(range(len(asked))):
             duplicates.forget(row)
         found = list(duplicates.roles())
@@ -78,9 +77,8 @@ def planned(store: BlockStore, rows: list[Row]) -> Plan:
         for number, (custom_id, asked) in enumerate(rows):
             messages = [{"role": "user", "content": asked}]
             request = Request(number, custom_id, "glm-4-plus", messages, {}, 5)
-            entry = writer.add(Planned(number, 0, request, None))
-            assert entry is not None
-            duplicates.add(number, entry, proof(request))
+            _, asks = writer.add(request, 0)
+            duplicates.add(number, asks, proof(request))
         writer.finish()
         writer.assign(duplicates.roles())
     return Plan(
