@@ -56,6 +56,11 @@ class Rates(msgspec.Struct, frozen=True):
             currency=price.currency,
         )
 
+    @property
+    def has_cheaper_cache(self) -> bool:
+        """Whether a cached prompt token costs less than another."""
+        return self.cached_input < self.input
+
     def cost(self, usage: Usage) -> int:
         """What an answer with `usage` costs, in units."""
         return (

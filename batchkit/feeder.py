@@ -1,12 +1,13 @@
 """Reads one lane's rows as its workers want them.
 
 Each lane has its own cursor over the input, so a slow one never holds up a fast one. Rows come in
-input order, with two exceptions, so that no long one begins when the others have ended (LPT;
-Graham, "Bounds on Multiprocessing Timing Anomalies", SIAM J. Appl. Math. 1969): the rows with the
+input order, with three exceptions. So that no long one begins when the others have ended (LPT;
+Graham, "Bounds on Multiprocessing Timing Anomalies", SIAM J. Appl. Math. 1969), the rows with the
 longest prompts of all come first, if the file can be read anywhere, and the last rows come longest
 first. What is known of a length is the prompt's, and the answer's that is allowed. How much it
-brings is in `benchmarks/README.md`. `batch` blocks for I/O and runs in a worker thread. Copies of
-other rows are not fed, see `copies`.
+brings is in `benchmarks/README.md`. And where the provider's cache makes it cheaper, rows that
+begin alike are near each other, see `prefix_order`. Copies of other rows are not fed, see `copies`.
+`batch` blocks for I/O and runs in a worker thread.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from batchkit.journal import SettledChunk
 from batchkit.life import Fed
 from batchkit.plan import Entry, Role
 from batchkit.planned_rows import PlannedRows
+from batchkit.prefix_order import WINDOW, PrefixOrder
 from batchkit.records import Prior, Request
 
 TOKENS_MOST = 4_000_000  # of the prompts that are read at once to be ordered: some 16 MB
@@ -49,6 +51,7 @@ class Feeder:
         last_requests: int,
         takes: Callable[[int], bool],
         bounds: Mapping[str, Callable[[Request | Document], int]],
+        near: PrefixOrder | None = None,
         expect: Callable[[int, int], None] = lambda _row, _digest: None,
         only: frozenset[int] | None = None,
     ) -> None:
@@ -56,8 +59,9 @@ class Feeder:
 
         Those with the longest prompts come first, up to `first_requests`, unless there are few; the
         last of them, up to `last_requests`, come longest first. `bounds` tells the most that an
-        attempt can cost, by the lane that may make it. `expect` is told the row and the digest of
-        each original, before it is fed. `only` are the rows to ask at all; None for every one.
+        attempt can cost, by the lane that may make it. `near` orders rows that begin alike.
+        `expect` is told the row and the digest of each original, before it is fed. `only` are the
+        rows to ask at all; None for every one.
         """
         self._rows = rows
         models = rows.plan.models
@@ -70,6 +74,8 @@ class Feeder:
         self._takes = takes
         self._bound_of = bounds
         self._store = store
+        self._near = near
+        self._window = 0  # requests that are ordered together, if their prompts can be held
         self._expect = expect
         self._came_first: frozenset[int] = frozenset()
         self._walking = self._walk()
@@ -131,18 +137,23 @@ class Feeder:
 
     def _next_wanted(self) -> dict[int, Entry]:
         """A batch, or everything that is left if that can be ordered at once."""
-        most = self._batch_requests + self._last_requests
+        most = max(self._batch_requests, self._window) + self._last_requests
         while self._ahead_requests < most and (one := next(self._walking, None)) is not None:
             self._ahead.append(one)
             self._ahead_requests += one[1].requests
         tokens = sum(entry.prompt_tokens for _, entry in self._ahead)
         is_last = self._ahead_requests < most and tokens <= TOKENS_MOST
         wanted: dict[int, Entry] = {}
-        requests = 0
-        while self._ahead and (is_last or requests < self._batch_requests):
+        requests = tokens = 0
+        while self._ahead and (
+            is_last
+            or requests < self._batch_requests
+            or (requests < self._window and tokens < TOKENS_MOST)
+        ):
             row, entry = self._ahead.popleft()
             wanted[row] = entry
             requests += entry.requests
+            tokens += entry.prompt_tokens
         self._ahead_requests -= requests
         return wanted
 
@@ -155,6 +166,9 @@ class Feeder:
             self._note(asked, wanted[asked.row])
         if not is_ordered:
             rows.sort(key=_tokens_of, reverse=True)
+        if self._near is not None:
+            rows = self._near.order(rows)
+            self._window = WINDOW  # from now on: the first batch is soon there
         return [fed for asked in rows for fed in self._fed(asked)]
 
     def _note(self, asked: Request | Document, entry: Entry) -> None:

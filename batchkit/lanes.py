@@ -33,6 +33,7 @@ from batchkit.opening import OpenRun
 from batchkit.originals import Originals
 from batchkit.planned_rows import PlannedRows
 from batchkit.pool import Pool
+from batchkit.prefix_order import PrefixOrder
 from batchkit.purse import Purse, largest_bound
 from batchkit.quota import Quota
 from batchkit.recorder import Recorder
@@ -48,6 +49,7 @@ from batchkit.stopping import Stopper
 
 _BATCH_LEAST, _BATCH_MOST = 16, 1024  # requests that a feeder reads at once
 _LAST_ROUNDS = 4  # times the slots: requests at the end that come longest first …
+_LEAD_ROUNDS = 2  # times the slots: requests until the first of a group was surely answered
 _ORDERED_MOST = 4096  # … and no more, since they are in memory together
 
 
@@ -250,6 +252,7 @@ def _attempts(plan: LanePlan, endpoint: Endpoint, shared: Shared) -> Attempts:
 
 def _feeder(entrance: _Entrance, after: list[_Entrance], shared: Shared) -> Feeder:
     opened, plan = shared.opened, entrance.plan
+    is_cached = Rates.of(plan.model.price).has_cheaper_cache
     store = shared.reader()
     return Feeder(
         rows=_planned_rows(store, shared),
@@ -261,6 +264,7 @@ def _feeder(entrance: _Entrance, after: list[_Entrance], shared: Shared) -> Feed
         last_requests=min(_ORDERED_MOST, _LAST_ROUNDS * plan.slots),
         takes=plan.takes,
         bounds={one.plan.name: _bound_of(one.plan.model) for one in (entrance, *after)},
+        near=PrefixOrder(_LEAD_ROUNDS * plan.slots) if is_cached else None,
         expect=shared.originals.expect,
         only=shared.only,
     )

@@ -41,7 +41,7 @@ LAYERS = [
     {"job", "labels", "fidelity", "examples", "joining"},
     {"given_schema"},
     {"spec"},
-    {"plan", "summary", "adaptive", "estimate"},
+    {"plan", "summary", "adaptive", "estimate", "prefix_order"},
     # one I/O each
     {
         "folder",

@@ -24,12 +24,13 @@ _NUMBERS: dict[str, tuple[type[int | float], str, str]] = {
     "huge_mb": (int, "MB", "how big the fault `huge` is"),
     "arrears_after": (int, "N", "refuse everything with 1113 after N requests"),
     "answer_chars": (int, "N", "make every free text N characters long"),
+    "cache_prefixes": (int, "N", "let the cache remember N prefixes"),
     "keepalive_s": (float, "SECONDS", "close idle connections after this"),
     "requests_per_connection": (int, "N", "close a connection after N requests"),
 }
 _SWITCHES = {
     "long_prompt_pool": "give flash prompts over 8K tokens 1 %% of the limit, apart",
-    "cache": "count a system message seen before as cached tokens",
+    "cache": "count what a prompt begins with as cached tokens once it was answered",
     "token_details": "report prompt_tokens_details in usage",
     "int_codes": "send error codes as integers",
     "check_key": "refuse what is not a well-formed key",

@@ -36,7 +36,8 @@ class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     arrears_after: int | None = None  # every request after the first N is refused with 1113
 
     answer_chars: int | None = None  # every free text is this long
-    cache: bool = False  # a system message seen before counts as cached tokens
+    cache: bool = False  # what a prompt begins with counts as cached tokens once it was answered
+    cache_prefixes: int = 4096  # that it remembers, those that were used last
     token_details: bool = False  # usage has prompt_tokens_details even without a cache
     int_codes: bool = False  # codes as JSON integers instead of strings
 
@@ -76,6 +77,7 @@ _AT_LEAST = {
     "huge_mb": 1,
     "arrears_after": 0,
     "answer_chars": 1,
+    "cache_prefixes": 1,
     "keepalive_s": 0,
     "requests_per_connection": 1,
 }

@@ -8,7 +8,7 @@ answer is counted before its first byte leaves, so that no client knows of one t
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -25,11 +25,11 @@ from batchkit.simulator.seeds import seeded
 from batchkit.simulator.slots import Arrivals, Slots, refusal_probability
 from batchkit.simulator.validate import Call, last_text, read_call
 from batchkit.simulator.wire import Dialect, Reply, new_id
-from batchkit.tokens import estimate
+from batchkit.tokens import estimate, texts
 
 LONG_PROMPT = 8192  # tokens; above it the flash models' prompts have a pool of their own
 LONG_POOL = "+long"  # after the model's name in `Stats.models`
-_MOST_PREFIXES = 4096  # a cache forgets; so that memory stays bounded
+_CACHED_STEP = 1024  # characters
 
 
 class ModelStats(msgspec.Struct, frozen=True):
@@ -90,7 +90,7 @@ class Service:
         self._slots: dict[str, Slots] = {}
         self._arrivals: dict[str, Arrivals] = {}
         self._begun: dict[int, int] = {}  # attempts of a digest since its last answer
-        self._prefixes: set[tuple[str, int]] = set()
+        self._prefixes: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._codes: Counter[str] = Counter()
         self._requests = self._answered = self._abandoned = 0
         self._soft = seeded(self.options.seed)
@@ -231,16 +231,26 @@ class Service:
         options = self.options
         if not options.cache:
             return 0 if options.token_details else None
-        first = call.messages[0]
-        if first["role"] != "system" or not isinstance(first["content"], str):
-            return 0
-        prefix = (call.model.name, xxhash.xxh3_64_intdigest(first["content"].encode()))
-        if prefix in self._prefixes:
-            return min(call.prompt_tokens, estimate(first["content"]))
-        if len(self._prefixes) >= _MOST_PREFIXES:
-            self._prefixes.clear()
-        self._prefixes.add(prefix)
-        return 0
+        best = 0
+        for text in _prefixes(call):
+            prefix = (call.model.name, xxhash.xxh3_64_intdigest(text.encode()))
+            if prefix in self._prefixes:
+                best = max(best, min(call.prompt_tokens, estimate(text)))
+            self._prefixes[prefix] = None
+            self._prefixes.move_to_end(prefix)
+            if len(self._prefixes) > options.cache_prefixes:
+                self._prefixes.popitem(last=False)
+        return best
+
+
+def _prefixes(call: Call) -> list[str]:
+    """What of a prompt is cached: its system message, and its text in steps of `_CACHED_STEP`."""
+    first = call.messages[0]["content"]
+    text = "".join(texts(call.messages))
+    found = [text[:end] for end in range(_CACHED_STEP, len(text) + 1, _CACHED_STEP)]
+    if call.messages[0]["role"] == "system" and isinstance(first, str) and first not in found:
+        found.append(first)
+    return found
 
 
 def _hold_s(fault: str | None, latency_s: float, slow_s: float) -> float:

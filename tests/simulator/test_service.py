@@ -206,6 +206,20 @@ def test_a_system_message_seen_before_counts_as_cached() -> None:
     assert account.reply(admit(account)).cached_tokens == 0
 
 
+def test_what_a_prompt_begins_with_is_cached_in_steps_and_forgotten_in_turn() -> None:
+    account = service(cache=True, cache_prefixes=2)
+
+    def cached(user: str) -> int | None:
+        messages = [{"role": "user", "content": user}]
+        return account.reply(admit(account, model=PLUS, messages=messages)).cached_tokens
+
+    assert cached("a" * 2000 + "1") == 0
+    assert cached("a" * 2000 + "2") == 308
+    assert cached("a" * 1000) == 0
+    assert cached("b" * 3000) == 0
+    assert cached("a" * 2000) == 0
+
+
 def test_without_a_cache_details_are_optional() -> None:
     for details, cached in ((False, None), (True, 0)):
         account = service(token_details=details)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from batchkit import feeder as module
@@ -12,6 +13,7 @@ from batchkit.feeder import Feeder
 from batchkit.journal import SettledChunk
 from batchkit.plan import Plan, PlanWriter
 from batchkit.planned_rows import PlannedRows
+from batchkit.prefix_order import PrefixOrder
 from batchkit.records import Prior, Request
 from batchkit.rows import SettledRows
 from batchkit.sources.base import Raw
@@ -101,6 +103,16 @@ def test_rows_come_in_input_order_and_the_last_of_them_longest_first() -> None:
     *before, last = chunks(feeder(tokens))
     assert before == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
     assert last == [19, 18, 17, 16, 15, 14, 13, 12]
+
+
+def test_rows_that_begin_alike_are_found_among_many_and_the_first_batch_is_soon_there() -> None:
+    class Alternating(Building):
+        def build(self, raw: Raw) -> Request:
+            messages = [{"role": "user", "content": "xy"[raw.row % 2] * 2000}]
+            return msgspec.structs.replace(super().build(raw), messages=messages)
+
+    options = {"builder": Alternating(), "near": PrefixOrder(lead=0), "last_requests": 0}
+    assert chunks(feeder([1] * 12, **options)) == [[0, 2, 1, 3], [4, 6, 8, 10, 5, 7, 9, 11]]
 
 
 def test_a_small_input_comes_longest_first_and_equals_in_input_order() -> None:
