@@ -21,7 +21,7 @@ SUFFIXES = ("jsonl", "jsonl.gz", "jsonl.zst")
 
 def packed(suffix: str, content: bytes) -> bytes:
     if suffix.endswith("gz"):
-        return gzip.compress(content)
+        return gzip.compress(content, mtime=0)
     if suffix.endswith("zst"):
         return zstandard.ZstdCompressor(write_checksum=True).compress(content)
     return content
@@ -225,10 +225,14 @@ def test_the_file_is_known_by_size_time_and_content(tmp_path: Path) -> None:
         ("a.jsonl", b"\n \r\n\n", "is empty; expected one JSON object a line"),
         ("a.jsonl", b"\xef\xbb\xbf", "is empty; expected one JSON object a line"),
         ("a.parquet", b"", "is empty; expected at least one row"),
-        ("a.jsonl.gz", gzip.compress(b""), "is empty; expected one JSON object a line"),
+        ("a.jsonl.gz", gzip.compress(b"", mtime=0), "is empty; expected one JSON object a line"),
         ("a.parquet", ROWS, "holds JSON Lines, not Parquet; name it .jsonl"),
         ("a.arrow", ROWS, "holds JSON Lines, not Arrow; name it .jsonl"),
-        ("a.jsonl", gzip.compress(ROWS), "holds gzip data, not JSON Lines; name it .jsonl.gz"),
+        (
+            "a.jsonl",
+            gzip.compress(ROWS, mtime=0),
+            "holds gzip data, not JSON Lines; name it .jsonl.gz",
+        ),
         ("a.jsonl", b"PAR1....", "holds Parquet, not JSON Lines; name it .parquet"),
         ("a.jsonl.gz", ROWS, "holds JSON Lines, not gzip data; name it .jsonl"),
         (
