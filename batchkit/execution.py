@@ -53,6 +53,7 @@ from batchkit.session import LaneNote, Session, encode_session
 from batchkit.shares import Alone
 from batchkit.spec import Spec
 from batchkit.steering import Steering, open_lender
+from batchkit.stop_words import too_many_failed
 from batchkit.stopping import Cause, Stopper, StopReason
 from batchkit.summary import RunSummary, summarize
 from batchkit.tally import Tally, encode_tally
@@ -167,6 +168,11 @@ class Execution:
         if self._stopper.is_stopping:
             self._scheduler.cancel()
         self._stopper.stop(reason)
+
+    def stop_feeding(self, reason: StopReason) -> None:
+        """Begin nothing more; however often it is called, what is in flight may finish."""
+        if self._stopper is not None:
+            self._stopper.stop(reason)
 
     def close(self) -> None:
         """Nothing more will be logged."""
@@ -333,12 +339,18 @@ class Execution:
             for name, tally in self.opened.tally.models.items()
         }
 
+        most_failed = self.spec.max_failed
+
         def measure(tally: Tally) -> None:
             tally.wall_s = wall_before + clock.now() - began
             tally.looks = dict(binding.looks)
             for name in {lane.pool.model.name for lane in lanes}:
                 mine = [lane for lane in lanes if lane.pool.model.name == name]
                 _set_occupancy(tally, mine, occupied.get(name, (0.0, 0.0)))
+            failed = sum(model.failed for model in tally.models.values())
+            if most_failed is not None and failed > most_failed.of(self.opened.plan.rows):
+                why = too_many_failed(failed, most_failed.said)
+                self.stop_feeding(StopReason(Cause.FAILURES, why))
             if (words := self.expectation.look(tally)) is not None:
                 self.console.say(words)
                 self._log.event("drifted", message=words)
@@ -398,11 +410,22 @@ class Execution:
             for found in self.expectation.keep(self.opened.journal, self._layout, tally):
                 self._log.event("measured", **found)
         stoppers = [stopper, *(lane.stopper for lane in lanes)]
-        reasons = dict.fromkeys(s.reason for s in stoppers if s.reason is not None)
+        reasons = dict.fromkeys(
+            self._with_rest(s.reason, tally) for s in stoppers if s.reason is not None
+        )
         for reason in reasons:
             self._log.event("stopped", cause=reason.cause, message=reason.message)
         self._log.event("ended", settled=tally.settled, complete=summary.complete)
         return Ending(summary, tuple(reasons))
+
+    def _with_rest(self, reason: StopReason, tally: Tally) -> StopReason:
+        """A reason that is the budget's, with what the rows that are left would cost."""
+        left = self.opened.plan.rows - tally.settled
+        if reason.cause is not Cause.BUDGET or not left:
+            return reason
+        cost, currency = self.expectation.rest(tally, left)
+        words = f"{reason.message}; the {left:,} rows that are left would cost about"
+        return msgspec.structs.replace(reason, message=f"{words} {cost:,.4g} {currency}")
 
     def _write_run_json(self) -> None:
         spec, plan, endpoints = self.spec, self.opened.plan, self.endpoints.items()

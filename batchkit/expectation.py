@@ -51,6 +51,15 @@ class Expectation:
             f"(90th percentile; {sources}), more than {amount:,.4g}"
         )
 
+    def rest(self, tally: Tally, left: int) -> tuple[float, str]:
+        """What `left` rows would cost as the others did, or by the estimate; and the currency."""
+        total = tally.total()
+        if total.settled:
+            return total.cost / PICO / total.settled * left, total.currency
+        share = left / max(1, self._plan.rows)
+        currency = self.estimates[0].currency if self.estimates else total.currency
+        return share * sum(one.cost.p50 for one in self.estimates), currency
+
     def latencies(self) -> dict[str, float]:
         """Seconds that an answer of a model is likely to take, where that was measured before."""
         return {one.model: one.latency_s.p50 for one in self._measured}

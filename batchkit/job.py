@@ -49,6 +49,7 @@ class LimitsSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     concurrency: Positive | dict[str, Positive] | None = None
     timeout: float | None = None  # seconds, one attempt
     max_attempts: Positive | None = None
+    max_failed: int | str | None = None  # rows, or a share like "5%", after which a run stops
     hedge: bool = False  # ask stragglers a second time when slots idle at the end
 
 

@@ -31,6 +31,7 @@ from batchkit.job import (
 )
 from batchkit.local.model_row import LOCAL_MODEL
 from batchkit.models import ModelTable, Tier, builtin_models, read_models
+from batchkit.patience import MostFailed, read_most_failed
 from batchkit.sections import ExamplesSection, LabelsSection, TranslateSection
 
 BIGMODEL = "https://open.bigmodel.cn/api/paas/v4"
@@ -73,6 +74,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     budget: str | Decimal | None = None
     confirm_above: str | Decimal | None = None  # ask before spending more, by the estimate
     fallback: Sequence[str] | None = None  # models that a row goes on to, in this order
+    max_failed: str | int | None = None  # rows, or a share like "5%", after which a run stops
     hedge: bool | None = None  # ask stragglers a second time when slots idle at the end
     limit: int | None = None
     dedupe: bool = False  # ask equal rows once
@@ -107,6 +109,7 @@ class OptionWords(TypedDict, total=False):
     budget: str | Decimal
     confirm_above: str | Decimal
     fallback: Sequence[str]
+    max_failed: str | int
     hedge: bool
     limit: int
     dedupe: bool
@@ -153,6 +156,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: dict[str, int]  # by model; "" for every model
     timeout_s: float
     max_attempts: int
+    max_failed: MostFailed | None
     hedge: bool
     limit: int | None
     dedupe: bool
@@ -262,6 +266,7 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
             or (DEFAULT_MAX_ATTEMPTS, ""),
             least=1,
         ),
+        max_failed=_most_failed(options.max_failed, job.limits.max_failed, place),
         hedge=job.limits.hedge if options.hedge is None else options.hedge,
         limit=None if options.limit is None else _at_least(options.limit, "--limit", least=1),
         dedupe=options.dedupe or job.dedupe,
@@ -364,6 +369,11 @@ def _said(flag: _T | None, name: str, key: _T | None, place: str) -> tuple[_T, s
     if flag is not None:
         return flag, name
     return None if key is None else (key, place)
+
+
+def _most_failed(flag: str | int | None, key: str | int | None, place: str) -> MostFailed | None:
+    said = _said(flag, "--max-failed", key, f"{place}: limits.max_failed")
+    return None if said is None else read_most_failed(*said)
 
 
 def _positive(value: float, place: str) -> float:

@@ -19,6 +19,14 @@ def over_budget(budget: int, spent: int) -> str:
     )
 
 
+def too_many_failed(failed: int, said: str) -> str:
+    """What is said when more rows have failed than may."""
+    return (
+        f"{failed:,} rows failed, more than --max-failed {said}; see error_message in the results, "
+        "then raise it or mend the cause and run again"
+    )
+
+
 def hopeless(model: str, kind: ErrorKind) -> str:
     """What is said when nearly every row fails."""
     return (

@@ -37,7 +37,7 @@ LAYERS = [
         "template",
     },
     {"tally", "schema", "sections", "normal", "numerals"},
-    {"live"},
+    {"live", "patience"},
     {"job", "labels", "fidelity", "examples", "joining"},
     {"given_schema"},
     {"spec"},

@@ -77,6 +77,11 @@ def add_sending(parser: argparse.ArgumentParser) -> None:
         help="where a row goes on when its model is overloaded for long or too small; repeatable",
     )
     add(
+        "--max-failed",
+        metavar="N|PERCENT",
+        help="stop when more rows than this have failed, such as 100 or 5%%",
+    )
+    add(
         "--hedge",
         action="store_true",
         default=None,

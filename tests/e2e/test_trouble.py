@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import socket
 import subprocess
 import sys
@@ -272,3 +273,37 @@ def test_bad_usage_is_one_line_and_exit_2(
     assert (done.code, done.out) == (2, "")
     assert fault in done.err
     assert len(done.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("most", "stops"), [("20", True), ("10%", True), ("60", False)])
+def test_a_run_stops_when_more_rows_have_failed_than_may(
+    most: str, stops: bool, here: Path, batchkit: Command, simulate: Simulate
+) -> None:
+    rows = prompts(200)
+    for row in rows[::4]:
+        row["prompt"] = "[[filter]]"
+    write_rows(here / "q.jsonl", rows)
+    url = simulate(marks={"[[filter]]": "filtered"}, latency="0.01").url
+    words = ["run", "q.jsonl", "--endpoint", url, "--concurrency", "4", "--max-failed", most]
+    done = batchkit(*words)
+    assert done.code == (3 if stops else 1)
+    assert (f"rows failed, more than --max-failed {most}; see error_message" in done.err) is stops
+    if stops:
+        assert done.err.count(" rows are safe in runs/q") == 1
+        assert batchkit(*words[:-2]).code == 1
+    assert summary_of(here / "runs/q")["failed"] == 50
+
+
+def test_a_budget_that_ends_a_run_says_what_the_rest_would_cost(
+    here: Path, batchkit: Command, simulate: Simulate
+) -> None:
+    write_rows(here / "q.jsonl", prompts(50, model="glm-4-plus", max_tokens=20))
+    done = batchkit("run", "q.jsonl", "--endpoint", simulate().url, "--budget", "0.002")
+    assert done.code == 3
+    found = re.search(r"the (\d+) rows that are left would cost about (0\.\d+) CNY: ", done.err)
+    assert found is not None, done.err
+    left = int(found[1])
+    safe = re.search(r"(\d+) of 50 rows are safe", done.err)
+    assert safe is not None
+    assert left + int(safe[1]) == 50
+    assert 0 < float(found[2]) < 50 * 0.0005

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from batchkit.document_job import DocumentJob
 from batchkit.job import PromptSection, ScoreKind, ScoreSection
 from batchkit.models import Price, Tier, builtin_models
+from batchkit.patience import MostFailed
 from batchkit.spec import (
     DEFAULT_MAX_ATTEMPTS,
     DEFAULT_TIMEOUT_S,
@@ -62,6 +64,7 @@ concurrency = { "glm-4-flash-250414" = 150 }
 timeout = 60
 max_attempts = 4
 hedge = true
+max_failed = "5%"
 
 [models."glm-4-flash-250414"]
 price = { input = "0.2", output = 0.3 }
@@ -122,6 +125,7 @@ def test_every_key_of_a_job_file_counts(write: Write) -> None:
         concurrency={FLASH: 150},
         timeout_s=60.0,
         max_attempts=4,
+        max_failed=MostFailed("5%", share=Fraction(1, 20)),
         hedge=True,
         limit=None,
         dedupe=False,
