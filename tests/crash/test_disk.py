@@ -188,7 +188,7 @@ def test_a_summary_that_cannot_be_written_is_written_next_time(site: Site, bench
 
 @needs_strace
 @sites(
-    [Site("fdatasync", "journal.db-wal", "EIO", "12+")],
+    [Site("fdatasync", "journal.db-wal", "EIO", "8+")],
     [
         Site("pwrite64", "journal.db-wal", "ENOSPC", "80+"),
         Site("write", "results/part-00000.arrow.tmp", "ENOSPC", "1+"),

@@ -60,9 +60,11 @@ def test_a_value_that_is_damaged_while_the_run_goes_on(service: Service, tmp_pat
     before = service.stats.answered
     victim.wait_until(lambda: service.stats.answered >= before + 8)
     with closing(sqlite3.connect(tmp_path / "out/journal.db", isolation_level=None)) as journal:
-        journal.execute("UPDATE result SET value = CAST(x'00' || value AS BLOB) WHERE row = 1")
+        ((row,),) = journal.execute("SELECT min(row) FROM result")
+        damage = "UPDATE result SET value = CAST(x'00' || value AS BLOB) WHERE row = ?"
+        assert journal.execute(damage, (row,)).rowcount == 1
     ended = victim.wait()
-    fault = "out/journal.db: result of row 1: the value does not match its checksum"
+    fault = f"out/journal.db: result of row {row}: the value does not match its checksum"
     assert ended.code == 3, ended.err
     assert ended.err.startswith(fault)
     assert ended.err.count("\n") == 1

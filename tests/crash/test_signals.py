@@ -106,7 +106,7 @@ def test_a_signal_lets_what_is_in_flight_finish(number: Signals, bench: Bench) -
 
 
 def test_what_signals_stopped_goes_on_to_the_end(bench: Bench) -> None:
-    bench.write(400)
+    bench.write(1000)
     before = bench.service.stats
     for number, code in CODES.items():
         victim = bench.start()
@@ -114,7 +114,7 @@ def test_what_signals_stopped_goes_on_to_the_end(bench: Bench) -> None:
         victim.send(number)
         assert victim.wait().code == code
     bench.finish()
-    assert bench.service.stats.answered - before.answered == 400
+    assert bench.service.stats.answered - before.answered == 1000
 
 
 @every_signal(signal.SIGINT)
