@@ -49,7 +49,7 @@ print(time.perf_counter() - began)
 
 def command(file: Path, address: str, out: Path, in_flight: int, transport: str) -> list[str]:
     words = ["run", str(file), "--endpoint", address, "--tier", "V3", "--out", str(out), "--quiet"]
-    words += ["--concurrency", str(in_flight), "--transport", transport]
+    words += ["--concurrency", str(in_flight), "--transport", transport, "--processes", "1"]
     return [sys.executable, "-m", "batchkit.cli", *words]
 
 

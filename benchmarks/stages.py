@@ -139,7 +139,18 @@ def whole_stages(stages: Stages, file: Path, rows: int, in_flight: int) -> float
         words = ["-m", "benchmarks.whole.bare", "aiohttp", str(file), address, str(in_flight)]
         bare = run_pinned([python, *words])
         words = ["run", str(file), "--endpoint", address, "--tier", "V3", "-o", f"{out}/run"]
-        run = run_pinned([python, "-m", "batchkit.cli", *words, "--concurrency", str(in_flight)])
+        run = run_pinned(
+            [
+                python,
+                "-m",
+                "batchkit.cli",
+                *words,
+                "--concurrency",
+                str(in_flight),
+                "--processes",
+                "1",
+            ]
+        )
     stages["bare loop: HTTP and JSON"] = bare.cpu_s / rows * 1000
     stages["whole"] = run.cpu_s / rows * 1000
     return rows / run.seconds

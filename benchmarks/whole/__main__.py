@@ -57,6 +57,7 @@ def command(case: Case, file: Path, address: str, out: Path, peer: str) -> list[
     if kind == "batchkit":
         words = ["run", str(file), "--endpoint", address, "--tier", "V3", "--out", str(out)]
         words += ["--concurrency", str(in_flight), "--transport", detail or "aiohttp"]
+        words += ["--processes", "1"]  # there is one core
         return [sys.executable, "-m", "batchkit.cli", *words]
     python = peer if kind in {"litellm", "curator"} else sys.executable
     module = ["-m", "benchmarks.whole.peers", kind]
