@@ -59,6 +59,7 @@ def run_pinned(
 ) -> Used:
     """Run `command` on one core and wait for it; stderr is shown if it fails."""
     given = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
+    given.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its bytecode
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.perf_counter()
         with on_core(core):
