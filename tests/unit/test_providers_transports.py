@@ -30,3 +30,12 @@ def test_aiohttp_is_always_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transports, "find_spec", only_aiohttp)
     check_transport(TransportName.AIOHTTP)
     assert transport_class(TransportName.AIOHTTP) is AiohttpTransport
+
+
+def test_a_request_is_only_broken_off_where_that_ends_it_at_the_server() -> None:
+    check_transport(TransportName.AIOHTTP, cancels=True)
+    pytest.importorskip("pyreqwest")
+    with pytest.raises(
+        UsageError, match=r"^--hedge: pyreqwest leaves .*; use --transport aiohttp$"
+    ):
+        check_transport(TransportName.PYREQWEST, cancels=True)
