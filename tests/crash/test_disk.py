@@ -256,7 +256,7 @@ def test_a_full_disk_stops_the_run_until_there_is_room(
     victim = bench.start()
     victim.wait_until(lambda: bench.asked_now >= 100)
     ballast = fill(small_disk)
-    victim.wait_until(lambda: bench.service.in_flight == 0, 40)
+    victim.wait_until(lambda: bench.service.in_flight == 0 and bench.is_still, 40)
     assert victim.is_running
     ballast.unlink()
     ended, ledger = victim.wait(), bench.ledger()
