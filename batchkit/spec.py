@@ -54,6 +54,7 @@ class TransportName(StrEnum):
     """The library that speaks HTTP."""
 
     AIOHTTP = "aiohttp"
+    HTTPTOOLS = "httptools"  # in the extra `fast`
     PYREQWEST = "pyreqwest"  # in the extra `fast`
 
 

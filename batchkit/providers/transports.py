@@ -44,6 +44,10 @@ def transport_class(name: TransportName) -> TransportClass:
         from batchkit.providers.pyreqwest_transport import PyreqwestTransport  # noqa: PLC0415
 
         return PyreqwestTransport
+    if name is TransportName.HTTPTOOLS:
+        from batchkit.providers.httptools_transport import HttptoolsTransport  # noqa: PLC0415
+
+        return HttptoolsTransport
     from batchkit.providers.aiohttp_transport import AiohttpTransport  # noqa: PLC0415
 
     return AiohttpTransport

@@ -23,6 +23,7 @@ from benchmarks.whole.peers import MISSING, PEERS
 PROMPT_CHARS = 1900  # with its JSON a body of about 2 KB
 SLOW_ROWS = 3_000  # for a peer, whose start takes as little of that as ours of 100,000
 BASE, PEER = "bare aiohttp", "openai"
+TRANSPORTS = ("aiohttp", "httptools", "pyreqwest")
 
 
 class Case(msgspec.Struct):
@@ -57,7 +58,7 @@ def command(case: Case, file: Path, address: str, out: Path, peer: str) -> list[
     if kind == "batchkit":
         words = ["run", str(file), "--endpoint", address, "--tier", "V3", "--out", str(out)]
         words += ["--concurrency", str(in_flight), "--transport", detail or "aiohttp"]
-        words += ["--processes", "1"]  # there is one core
+        words += ["--processes", "1", "--no-report"]  # there is one core
         return [sys.executable, "-m", "batchkit.cli", *words]
     python = peer if kind in {"litellm", "curator"} else sys.executable
     module = ["-m", "benchmarks.whole.peers", kind]
@@ -123,7 +124,7 @@ def main() -> None:
     parser.add_argument("--peer-python", default=sys.executable, help="for litellm and curator")
     parser.add_argument("--keep", action="store_true", help="write into benchmarks/results")
     options = parser.parse_args()
-    fast = [BASE, "bare pyreqwest", "batchkit aiohttp", "batchkit pyreqwest"]
+    fast = [f"{kind} {name}" for kind in ("bare", "batchkit") for name in TRANSPORTS]
     cases = [
         Case(name, in_flight, min(options.rows, SLOW_ROWS if name in PEERS else options.rows))
         for in_flight in options.in_flight or [300, 1000]

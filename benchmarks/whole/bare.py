@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 import msgspec
 import uvloop
 
+from batchkit.providers.httptools_transport import HttptoolsTransport
+
 TIMEOUT_S = 300.0
 HEADERS = {
     "Accept-Encoding": "identity",
@@ -59,7 +61,18 @@ async def posting_by_pyreqwest(url: str) -> Any:
     await client.close()
 
 
-POSTING = {"aiohttp": posting_by_aiohttp, "pyreqwest": posting_by_pyreqwest}
+@asynccontextmanager
+async def posting_by_httptools(url: str) -> Any:
+    transport = HttptoolsTransport()
+
+    async def post(body: bytes) -> bytes:
+        return (await transport.post(url, HEADERS, body, TIMEOUT_S)).body
+
+    yield post
+    await transport.aclose()
+
+
+POSTING = {"aiohttp": posting_by_aiohttp, "httptools": posting_by_httptools, "pyreqwest": posting_by_pyreqwest}
 
 
 def bodies(path: Path) -> Iterator[bytes]:
