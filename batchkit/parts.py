@@ -8,10 +8,10 @@ hash in the journal do.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
+from msgspec.structs import astuple
 
-from batchkit.accounting import to_decimal
 from batchkit.folder import fsync_folder
 from batchkit.journal import SealedPart, Settled
 from batchkit.records import Attempt, Result, Usage
@@ -235,16 +235,13 @@ def _grouped(settled: Iterable[Settled]) -> Iterator[list[Settled]]:
 
 def results_batch(layout: Layout, settled: Sequence[Settled]) -> pa.RecordBatch:
     """Results as a record batch of `results_schema`."""
-    results = [one.result for one in settled]
-    columns: dict[str, Any] = {
-        name: [getattr(result, name) for result in results]
-        for name in Result.__struct_fields__
-        if name not in {"usage", "cost", "finished_at", "keep", "output"}
-    }
-    columns |= _token_columns([result.usage for result in results])
-    columns["total_tokens"] = [r.usage.prompt + r.usage.completion for r in results]
-    columns["cost"] = _money([result.cost for result in results])
-    columns["finished_at"] = _times([result.finished_at for result in results])
+    columns = _columns(Result, [one.result for one in settled])
+    columns |= _token_columns(columns["usage"])
+    columns["total_tokens"] = list(
+        map(operator.add, columns["prompt_tokens"], columns["completion_tokens"])
+    )
+    columns["cost"] = _money(columns["cost"])
+    columns["finished_at"] = _times(columns["finished_at"])
     for column in (*((layout.output,) if layout.output else ()), *layout.keep):
         columns[column.name] = column.build(settled)
     return _batch(columns, results_schema(layout))
@@ -252,16 +249,20 @@ def results_batch(layout: Layout, settled: Sequence[Settled]) -> pa.RecordBatch:
 
 def attempts_batch(layout: Layout, attempts: Sequence[Attempt]) -> pa.RecordBatch:
     """Attempts as a record batch of `attempts_schema`."""
-    columns: dict[str, Any] = {
-        name: [getattr(attempt, name) for attempt in attempts]
-        for name in Attempt.__struct_fields__
-        if name not in {"usage", "cost", "started_at", "bound"}
-    }
-    columns |= _token_columns([attempt.usage for attempt in attempts])
-    columns["cost"] = _money([attempt.cost for attempt in attempts])
-    columns["cost_bound"] = _money([attempt.bound for attempt in attempts])
-    columns["started_at"] = _times([attempt.started_at for attempt in attempts])
+    columns = _columns(Attempt, attempts)
+    columns |= _token_columns(columns["usage"])
+    columns["cost"] = _money(columns["cost"])
+    columns["cost_bound"] = _money(columns["bound"])
+    columns["started_at"] = _times(columns["started_at"])
     return _batch(columns, attempts_schema(layout))
+
+
+def _columns(kind: type[msgspec.Struct], records: Sequence[msgspec.Struct]) -> dict[str, Any]:
+    """The fields of `records`, each with its values in order."""
+    names = kind.__struct_fields__
+    if not records:
+        return dict.fromkeys(names, ())
+    return dict(zip(names, zip(*map(astuple, records), strict=True), strict=True))
 
 
 def _batch(columns: dict[str, Any], schema: pa.Schema) -> pa.RecordBatch:
@@ -274,7 +275,7 @@ def _batch(columns: dict[str, Any], schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _array(values: list[Any], type_: pa.DataType) -> pa.Array[Any]:
+def _array(values: Sequence[Any], type_: pa.DataType) -> pa.Array[Any]:
     if pa.types.is_string(type_) or pa.types.is_large_string(type_):
         try:
             return pa.array(values, type_)
@@ -287,18 +288,19 @@ def _utf8(value: str | None) -> str | None:
     return None if value is None else value.encode("utf-8", "replace").decode("utf-8")
 
 
-def _token_columns(usages: list[Usage]) -> dict[str, list[int]]:
-    return {
-        "prompt_tokens": [usage.prompt for usage in usages],
-        "cached_tokens": [usage.cached for usage in usages],
-        "completion_tokens": [usage.completion for usage in usages],
-    }
+def _token_columns(usages: Sequence[Usage]) -> dict[str, Sequence[int]]:
+    used = _columns(Usage, usages)
+    return {f"{name}_tokens": used[name] for name in Usage.__struct_fields__}
 
 
-def _money(amounts: list[int]) -> pa.Array[Any]:
-    free = Decimal(0)
-    return pa.array([to_decimal(amount) if amount else free for amount in amounts], _MONEY)
+def _money(amounts: Sequence[int]) -> pa.Array[Any]:
+    """PICO as decimals with twelve places: the integers that Arrow keeps for such, as they are.
+
+    (Arrow columnar format, "Fixed-size primitive layout": 128 bits each, little-endian.)
+    """
+    values = b"".join([amount.to_bytes(16, "little", signed=True) for amount in amounts])
+    return pa.Array.from_buffers(_MONEY, len(amounts), [None, pa.py_buffer(values)])
 
 
-def _times(seconds: list[float]) -> pa.Array[Any]:
+def _times(seconds: Sequence[float]) -> pa.Array[Any]:
     return pa.array([round(second * 1e6) for second in seconds], pa.int64()).cast(_TIME)
