@@ -27,7 +27,7 @@ from batchkit.planned_rows import PlannedRows
 from batchkit.prefix_order import WINDOW, PrefixOrder
 from batchkit.records import Prior, Request
 
-TOKENS_MOST = 4_000_000  # of the prompts that are read at once to be ordered: some 16 MB
+TOKENS_MOST = 4_000_000  # of the prompts that are read at once: some 16 MB
 
 
 class Store(Protocol):
@@ -137,7 +137,8 @@ class Feeder:
 
     def _next_wanted(self) -> dict[int, Entry]:
         """A batch, or everything that is left if that can be ordered at once."""
-        most = max(self._batch_requests, self._window) + self._last_requests
+        size = max(self._batch_requests, self._window)
+        most = size + self._last_requests
         while self._ahead_requests < most and (one := next(self._walking, None)) is not None:
             self._ahead.append(one)
             self._ahead_requests += one[1].requests
@@ -146,9 +147,7 @@ class Feeder:
         wanted: dict[int, Entry] = {}
         requests = tokens = 0
         while self._ahead and (
-            is_last
-            or requests < self._batch_requests
-            or (requests < self._window and tokens < TOKENS_MOST)
+            is_last or not wanted or (requests < size and tokens < TOKENS_MOST)
         ):
             row, entry = self._ahead.popleft()
             wanted[row] = entry

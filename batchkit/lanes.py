@@ -175,7 +175,8 @@ def build_lanes(
 
 
 def _entrance(plan: LanePlan, givers: int, shared: Shared) -> _Entrance:
-    batch = min(_BATCH_MOST, max(_BATCH_LEAST, plan.slots // 2))  # answers come in bursts
+    # Answers come in bursts, and each batch costs a thread's turn and a commit.
+    batch = min(_BATCH_MOST, max(_BATCH_LEAST, plan.slots))
     feed: Feed[Fed] = Feed(batch, givers=givers)
     return _Entrance(plan, feed, shared.stopper.child(), batch)
 
