@@ -92,7 +92,7 @@ def prepared(spec: Spec, console: Console) -> Iterator[Execution]:
     then nothing was sent.
     """
     folder = RunFolder(spec.out)
-    check_transport(spec.transport, cancels=spec.hedge)
+    check_transport(spec.transport)
     if spec.model is not None and spec.endpoint not in {"sim", "local"}:
         resolve(spec, spec.table[spec.model], os.environ, None)  # a missing key is told first
     given = open_input(spec)

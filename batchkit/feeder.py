@@ -146,9 +146,7 @@ class Feeder:
         is_last = self._ahead_requests < most and tokens <= TOKENS_MOST
         wanted: dict[int, Entry] = {}
         requests = tokens = 0
-        while self._ahead and (
-            is_last or not wanted or (requests < size and tokens < TOKENS_MOST)
-        ):
+        while self._ahead and (is_last or not wanted or (requests < size and tokens < TOKENS_MOST)):
             row, entry = self._ahead.popleft()
             wanted[row] = entry
             requests += entry.requests

@@ -55,7 +55,6 @@ class TransportName(StrEnum):
 
     AIOHTTP = "aiohttp"
     HTTPTOOLS = "httptools"  # in the extra `fast`
-    PYREQWEST = "pyreqwest"  # in the extra `fast`
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

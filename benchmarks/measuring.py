@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0, 1]
 SERVER_CORE, CLIENT_CORE = CORES[0], CORES[-1]
-LIBRARIES = ("aiohttp", "anyio", "msgspec", "pyarrow", "pyreqwest", "uvloop")
+LIBRARIES = ("aiohttp", "anyio", "httptools", "msgspec", "pyarrow", "uvloop")
 
 
 class Used(NamedTuple):

@@ -93,7 +93,8 @@ APART = {"simulator", "local"}  # import words and pure layers only; run and the
 OWNERS = {
     "aiohttp": {"providers.aiohttp_transport", "simulator.server"},
     "ahocorasick_rs": {"glossary"},
-    "pyreqwest": {"providers.pyreqwest_transport"},
+    "aiohappyeyeballs": {"providers.dialing"},
+    "httptools": {"providers.connection"},
     "aiolimiter": {"quota"},
     "fsspec": {"destination"},
     "bm25s": {"examples"},

@@ -58,8 +58,8 @@ def add_sending(parser: argparse.ArgumentParser) -> None:
     add("--dialect", metavar="glm|openai", help="how the endpoint speaks (default: by its address)")
     add(
         "--transport",
-        metavar="aiohttp|pyreqwest",
-        help="the HTTP client (default: aiohttp; pyreqwest comes with the extra `fast`)",
+        metavar="aiohttp|httptools",
+        help="the HTTP client (default: aiohttp; httptools comes with the extra `fast`)",
     )
     add("--api-key-env", metavar="NAME", help="the environment variable that holds the key")
     add_concurrency(parser)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import ClassVar
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -46,8 +45,6 @@ class AiohttpTransport:
         trust_env: go through the proxy that the environment names, if it names one for an address.
         most_answer_bytes: an answer with more is given up.
     """
-
-    closes_on_cancel: ClassVar[bool] = True
 
     def __init__(
         self, *, trust_env: bool = False, most_answer_bytes: int = MOST_ANSWER_BYTES

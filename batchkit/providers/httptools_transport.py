@@ -10,7 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
 
 from batchkit.providers.addresses import Target
 from batchkit.providers.connection import Connection
@@ -25,8 +24,6 @@ from batchkit.providers.transport import (
 
 class HttptoolsTransport:
     """Made and closed inside the event loop that uses it; the options are `AiohttpTransport`'s."""
-
-    closes_on_cancel: ClassVar[bool] = True
 
     def __init__(
         self, *, trust_env: bool = False, most_answer_bytes: int = MOST_ANSWER_BYTES

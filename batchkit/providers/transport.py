@@ -5,14 +5,13 @@ An implementation
 * bounds the bytes of an answer and the time of an exchange;
 * raises `TransportError` for everything the network does, with the verdict that says whether the
   request may have been executed;
-* closes the request at the server at once when it is cancelled, or says by `closes_on_cancel` that
-  it does not.
+* closes the request at the server at once when it is cancelled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -41,10 +40,6 @@ class TransportError(Exception):
 
 
 class Transport(Protocol):
-    closes_on_cancel: ClassVar[bool]
-    """Whether a cancelled request ends at the server too. If not, its slot is taken there until its
-    answer or its timeout comes: nothing may be cancelled that others are sent in place of."""
-
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float
     ) -> Reply: ...

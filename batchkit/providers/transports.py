@@ -13,37 +13,22 @@ from batchkit.spec import TransportName
 class TransportClass(Protocol):
     """What makes a transport, inside the event loop that will use it."""
 
-    closes_on_cancel: bool
-
     def __call__(
         self, *, trust_env: bool = False, most_answer_bytes: int = MOST_ANSWER_BYTES
     ) -> Transport: ...
 
 
-def check_transport(name: TransportName, *, cancels: bool = False) -> None:
-    """Raise `UsageError` if the library behind `name` is not installed.
-
-    With `cancels`, also if it leaves a cancelled request open at the server: a slot that is given
-    back before the server has ended would let in one request too many.
-    """
+def check_transport(name: TransportName) -> None:
+    """Raise `UsageError` if the library behind `name` is not installed."""
     if find_spec(name.value) is None:
         raise UsageError(
             f"--transport: {name.value} is not installed; pip install 'batchkit[fast]'"
-        )
-    if cancels and not transport_class(name).closes_on_cancel:
-        raise UsageError(
-            f"--hedge: {name.value} leaves a request that is broken off open at the server; "
-            f"use --transport {TransportName.AIOHTTP.value}"
         )
 
 
 def transport_class(name: TransportName) -> TransportClass:
     """The transport `name`, of which `check_transport` has said that it is there."""
     # Each imports its library, and only one of them is needed.
-    if name is TransportName.PYREQWEST:
-        from batchkit.providers.pyreqwest_transport import PyreqwestTransport  # noqa: PLC0415
-
-        return PyreqwestTransport
     if name is TransportName.HTTPTOOLS:
         from batchkit.providers.httptools_transport import HttptoolsTransport  # noqa: PLC0415
 

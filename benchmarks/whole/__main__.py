@@ -23,7 +23,13 @@ from benchmarks.whole.peers import MISSING, PEERS
 PROMPT_CHARS = 1900  # with its JSON a body of about 2 KB
 SLOW_ROWS = 3_000  # for a peer, whose start takes as little of that as ours of 100,000
 BASE, PEER = "bare aiohttp", "openai"
-TRANSPORTS = ("aiohttp", "httptools", "pyreqwest")
+FAST = [
+    "bare aiohttp",
+    "bare httptools",
+    "bare pyreqwest",
+    "batchkit aiohttp",
+    "batchkit httptools",
+]
 
 
 class Case(msgspec.Struct):
@@ -124,11 +130,10 @@ def main() -> None:
     parser.add_argument("--peer-python", default=sys.executable, help="for litellm and curator")
     parser.add_argument("--keep", action="store_true", help="write into benchmarks/results")
     options = parser.parse_args()
-    fast = [f"{kind} {name}" for kind in ("bare", "batchkit") for name in TRANSPORTS]
     cases = [
         Case(name, in_flight, min(options.rows, SLOW_ROWS if name in PEERS else options.rows))
         for in_flight in options.in_flight or [300, 1000]
-        for name in [*fast, *PEERS]
+        for name in [*FAST, *PEERS]
         if not options.only or name in options.only
     ]
     with tempfile.TemporaryDirectory() as folder, serving() as address:

@@ -1,6 +1,6 @@
 """The least that a client can do: send every row of a file, decode every answer, keep nothing.
 
-python -m benchmarks.whole.bare aiohttp|pyreqwest FILE ADDRESS IN_FLIGHT
+python -m benchmarks.whole.bare aiohttp|httptools|pyreqwest FILE ADDRESS IN_FLIGHT
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import msgspec
 import uvloop
 
 from batchkit.providers.httptools_transport import HttptoolsTransport
+from benchmarks.whole.peers import MISSING
 
 TIMEOUT_S = 300.0
 HEADERS = {
@@ -63,6 +64,7 @@ async def posting_by_pyreqwest(url: str) -> Any:
 
 @asynccontextmanager
 async def posting_by_httptools(url: str) -> Any:
+    """By batchkit's own transport: there is no other client over httptools."""
     transport = HttptoolsTransport()
 
     async def post(body: bytes) -> bytes:
@@ -72,7 +74,11 @@ async def posting_by_httptools(url: str) -> Any:
     await transport.aclose()
 
 
-POSTING = {"aiohttp": posting_by_aiohttp, "httptools": posting_by_httptools, "pyreqwest": posting_by_pyreqwest}
+POSTING = {
+    "aiohttp": posting_by_aiohttp,
+    "httptools": posting_by_httptools,
+    "pyreqwest": posting_by_pyreqwest,
+}
 
 
 def bodies(path: Path) -> Iterator[bytes]:
@@ -94,4 +100,7 @@ async def main(client: str, path: Path, address: str, in_flight: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
+    try:
+        uvloop.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
+    except ModuleNotFoundError as error:
+        raise SystemExit(MISSING) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -47,7 +48,7 @@ class Server:
 
 
 @asynccontextmanager
-async def listening(serve: Serve) -> AsyncIterator[int]:
+async def listening(serve: Serve, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A port on which every connection is served by `serve`; nothing of it is left in the end."""
     serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -57,7 +58,7 @@ async def listening(serve: Serve) -> AsyncIterator[int]:
         serving[task] = writer
         await serve(reader, writer)
 
-    listener = await asyncio.start_server(keep, "127.0.0.1", 0)
+    listener = await asyncio.start_server(keep, "127.0.0.1", 0, ssl=tls)
     try:
         yield listener.sockets[0].getsockname()[1]
     finally:
@@ -68,10 +69,13 @@ async def listening(serve: Serve) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def serving(respond: Respond) -> AsyncIterator[tuple[Server, str]]:
+async def serving(
+    respond: Respond, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[Server, str]]:
     server = Server(respond)
-    async with listening(server.serve) as port:
-        yield server, f"http://127.0.0.1:{port}/v1/chat/completions"
+    async with listening(server.serve, tls=tls) as port:
+        scheme, host = ("http", "127.0.0.1") if tls is None else ("https", "localhost")
+        yield server, f"{scheme}://{host}:{port}/v1/chat/completions"
 
 
 def writing(*parts: bytes, then: str = "keep") -> Respond:

@@ -4,7 +4,7 @@ import json
 import re
 import resource
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import anyio
 import pytest
@@ -31,8 +31,6 @@ def anyio_backend() -> str:
 
 class FakeTransport:
     """Replies what it is told to, and keeps what it was sent."""
-
-    closes_on_cancel: ClassVar[bool] = True
 
     def __init__(self, reply: Reply | TransportError | None) -> None:
         self.reply = reply

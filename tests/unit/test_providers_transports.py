@@ -20,9 +20,9 @@ def test_a_transport_that_is_not_installed_is_refused_with_the_remedy(
 ) -> None:
     monkeypatch.setattr(transports, "find_spec", only_aiohttp)
     with pytest.raises(UsageError) as caught:
-        check_transport(TransportName.PYREQWEST)
+        check_transport(TransportName.HTTPTOOLS)
     assert str(caught.value) == (
-        "--transport: pyreqwest is not installed; pip install 'batchkit[fast]'"
+        "--transport: httptools is not installed; pip install 'batchkit[fast]'"
     )
 
 
@@ -30,12 +30,3 @@ def test_aiohttp_is_always_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transports, "find_spec", only_aiohttp)
     check_transport(TransportName.AIOHTTP)
     assert transport_class(TransportName.AIOHTTP) is AiohttpTransport
-
-
-def test_a_request_is_only_broken_off_where_that_ends_it_at_the_server() -> None:
-    check_transport(TransportName.AIOHTTP, cancels=True)
-    pytest.importorskip("pyreqwest")
-    with pytest.raises(
-        UsageError, match=r"^--hedge: pyreqwest leaves .*; use --transport aiohttp$"
-    ):
-        check_transport(TransportName.PYREQWEST, cancels=True)

@@ -38,7 +38,7 @@ fallback = ["GLM-4-Air-250414"]
 tier   = "V1"
 endpoint = "sim"
 dialect = "glm"
-transport = "pyreqwest"
+transport = "httptools"
 api_key_env = "MY_KEY"
 
 [prompt]
@@ -105,7 +105,7 @@ def test_every_key_of_a_job_file_counts(write: Write) -> None:
         tier=Tier.V1,
         endpoint="sim",
         dialect="glm",
-        transport=TransportName.PYREQWEST,
+        transport=TransportName.HTTPTOOLS,
         api_key_env="MY_KEY",
         prompt=PromptSection(user="Question: {{ text }}", system="You label questions."),
         documents=DocumentJob(),

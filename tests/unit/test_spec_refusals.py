@@ -161,7 +161,7 @@ def test_a_budget_has_at_most_twelve_decimals(refuse: Refuse) -> None:
         (
             "",
             {"transport": "httpx"},
-            "--transport: expected one of aiohttp, pyreqwest, got 'httpx'",
+            "--transport: expected one of aiohttp, httptools, got 'httpx'",
         ),
         ("", {"tier": "v0"}, "--tier: expected one of V0, V1, V2, V3, got 'v0'"),
         ("", {"format": "csv"}, "--format: expected one of arrow, parquet, got 'csv'"),
