@@ -202,8 +202,7 @@ class Gate:
 
     def acquire_nowait(self) -> bool:
         """Take a slot if one is open and nobody waits for it."""
-        self._account()
-        now = self._clock()
+        now = self._account()
         if self._closed or self._is_awaited() or self._room.opens_at(now) > now:
             return False
         self._room.begin(now)
@@ -211,16 +210,15 @@ class Gate:
 
     def give_back(self) -> None:
         """Give back a slot in which nothing was sent."""
-        self._account()
+        now = self._account()
         self._room.give_back()
-        self._admit()
+        self._admit(now)
 
     def release(self, signal: Signal, *, started_at: float) -> None:
         """Give a slot back, with what its attempt says about the limit."""
-        self._account()
-        jitter = self._rng.random()
-        self._room.end(signal, started_at=started_at, now=self._clock(), jitter=jitter)
-        self._admit()
+        now = self._account()
+        self._room.end(signal, started_at=started_at, now=now, jitter=self._rng.random())
+        self._admit(now)
 
     def close(self) -> None:
         """Begin no further attempt: every waiter, now and later, gets `DrainingError`."""
@@ -233,14 +231,14 @@ class Gate:
 
     def change(self, change: Callable[[], None]) -> None:
         """Change the limit by calling `change`; what is in flight stays so."""
-        self._account()
-        self._room.change(change, self._clock())
-        self._admit()
+        now = self._account()
+        self._room.change(change, now)
+        self._admit(now)
 
     def lend(self, until: float) -> None:
         """Hand out slots until then (monotonic seconds), if nothing else is said by then."""
         self._room.lent_until = until
-        self._admit()
+        self._admit(self._clock())
 
     def settle_pending(self, *, pending: bool) -> None:
         """Say whether rows are still waiting to be sent."""
@@ -257,7 +255,7 @@ class Gate:
         turn = _Turn()
         waiting = self._repeated if again else self._new
         waiting.append(turn)
-        self._admit()
+        self._admit(self._clock())
         try:
             await turn.come.wait()
         except BaseException:
@@ -267,28 +265,30 @@ class Gate:
             self._leave(turn, waiting)
             raise DrainingError
 
-    def _account(self) -> None:
+    def _account(self) -> float:
+        """Account for the time until now; returns now."""
+        now = self._clock()
         self.occupancy.advance(
-            self._clock(),
-            in_flight=self.in_flight,
+            now,
+            in_flight=self._room.in_flight,
             slots=self.limit.slots,
             pending=self.pending or self._is_awaited(),
         )
+        return now
 
     def _is_awaited(self) -> bool:
         return bool(self._repeated or self._new)
 
     def _leave(self, turn: _Turn, waiting: deque[_Turn]) -> None:
-        self._account()
+        now = self._account()
         if turn.has_slot:
             self._room.give_back()  # the slot must not be lost with its waiter
-            self._admit()
+            self._admit(now)
         elif not self._closed:
             waiting.remove(turn)
 
-    def _admit(self) -> None:
+    def _admit(self, now: float) -> None:
         """Hand out every slot that is open, and come back when the next one opens by itself."""
-        now = self._clock()
         while self._is_awaited():
             opens_at = self._room.opens_at(now)
             if opens_at > now:
@@ -309,8 +309,7 @@ class Gate:
 
     def _ring(self) -> None:
         self._alarm = None
-        self._account()
-        self._admit()
+        self._admit(self._account())
 
     def _silence(self) -> None:
         if self._alarm is not None:
