@@ -28,7 +28,7 @@ from batchkit.stopping import Cause, Stopper, StopReason
 from batchkit.tally import Tally, decode_tally, encode_tally
 
 GROUP_MOST = 1024  # rows of one commit; beyond some hundreds fsync no longer dominates
-LINGER_S = 0.01  # what a group waits for company: a commit of 16 rows takes twice one of 64's CPU
+LINGER_S = 0.02  # what a group waits for company: a commit costs as much as 20 more rows of it
 _TRY_AGAIN_S = 1.0
 
 WriteError = (OSError, sqlite3.OperationalError)  # what the disk does; the rest is a bug
