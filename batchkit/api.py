@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Unpack
 import anyio
 
 from batchkit.errors import StoppedError, UsageError
-from batchkit.execution import Console, prepared
+from batchkit.execution import Console, going_on, prepared
 from batchkit.progress import Progress
 from batchkit.spec import Options, OptionWords, load_spec
 from batchkit.summary import RunSummary
@@ -47,6 +47,9 @@ async def _run(spec: str | Path, quiet: bool, options: OptionWords) -> RunSummar
     )
     with prepared(loaded, console) as execution:
         ending = await execution.run()
+    if ending.goes_on:
+        with going_on(), prepared(loaded.going_on(), console) as execution:
+            ending = await execution.run()
     if not ending.summary.complete:
         raise StoppedError("; ".join(reason.message for reason in ending.reasons))
     return ending.summary

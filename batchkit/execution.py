@@ -6,7 +6,9 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from random import Random
+from typing import Any
 
 import anyio
 import msgspec
@@ -21,10 +23,11 @@ from batchkit.events import RunLog
 from batchkit.expectation import Expectation
 from batchkit.folder import RunFolder, write_json
 from batchkit.garbage import rare_collections
+from batchkit.growth import Growth
 from batchkit.history import History
 from batchkit.inputs import Input, open_input
-from batchkit.journal import FORMAT, Journal, SealedPart
-from batchkit.lane_plan import LanePlan, plan_lanes
+from batchkit.journal import FORMAT, Journal, Planned, SealedPart
+from batchkit.lane_plan import LanePlan, models_of, plan_lanes
 from batchkit.lanes import (
     Shared,
     build_lanes,
@@ -42,6 +45,8 @@ from batchkit.log import EventLog
 from batchkit.opening import OpenRun
 from batchkit.originals import Originals
 from batchkit.parts import seal
+from batchkit.plan import decode_plan
+from batchkit.planner import BesideSending, Planner, refuse_eager
 from batchkit.progress import View
 from batchkit.providers.transports import check_transport
 from batchkit.recorder import Recorder, WriteError, disk_trouble
@@ -68,6 +73,12 @@ class Ending(msgspec.Struct, frozen=True):
 
     summary: RunSummary
     reasons: tuple[StopReason, ...]  # why it stopped early; empty if it did not
+    strangers: tuple[str, ...] = ()  # models that rows named too late to have lanes
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether nothing is in its way, and only other lanes are needed: it is to start again."""
+        return bool(self.strangers) and not self.reasons
 
     @property
     def was_interrupted(self) -> bool:
@@ -96,17 +107,19 @@ def prepared(spec: Spec, console: Console) -> Iterator[Execution]:
     if spec.model is not None and spec.endpoint not in {"sim", "local"}:
         resolve(spec, spec.table[spec.model], os.environ, None)  # a missing key is told first
     given = open_input(spec)
+    if spec.eager:
+        refuse_eager(given)
     with folder.locked():
         try:
             opened = Resumption(folder, given, say=console.say, report=lambda _rows: None).open()
         except WriteError as error:
             raise StoppedError(disk_trouble(error)) from error
         try:
-            check_currencies(spec, opened.plan.models)
+            models = models_of(spec, opened.plan)
+            check_currencies(spec, models)
             with served(spec, console.say) as address:
                 endpoints = {
-                    name: resolve(spec, spec.table[name], os.environ, address)
-                    for name in [*opened.plan.models, *spec.fallback]
+                    name: resolve(spec, spec.table[name], os.environ, address) for name in models
                 }
                 execution = Execution(
                     spec, given, opened, folder=folder, endpoints=endpoints, console=console
@@ -118,6 +131,15 @@ def prepared(spec: Spec, console: Console) -> Iterator[Execution]:
                     execution.close()
         finally:
             opened.journal.close()
+
+
+@contextmanager
+def going_on() -> Iterator[None]:
+    """For another start right after one that has sent: what it cannot start with stops the run."""
+    try:
+        yield
+    except UsageError as error:
+        raise StoppedError(str(error)) from error
 
 
 class Execution:
@@ -142,8 +164,9 @@ class Execution:
         self._layout = given.layout(folder, opened.plan, __version__)
         self._log = EventLog(folder.log, console.tell, keeps_texts=spec.log_content)
         self.only: frozenset[int] | None = None  # rows to ask, if not all
-        history = History(state_folder(os.environ))
-        self.expectation = Expectation(spec, opened.plan, history, now=time.time())
+        self.expectation = self._expect()
+        self._growth = Growth(opened.plan, endpoints)
+        self._starts = [*folder.starts(), self._start()]
         self._readers: list[Journal] = []
         self._stopper: Stopper | None = None
         self._scheduler: Scheduler | None = None
@@ -199,6 +222,7 @@ class Execution:
         self._stopper = stopper = Stopper()
         originals = Originals()
         recorder = self._recorder(stopper, session.backlog, originals)
+        planner = self._planner(recorder)
         sending = new_sending(
             self.endpoints.values(),
             processes,
@@ -210,6 +234,7 @@ class Execution:
             shared = Shared(
                 given=self._given,
                 opened=self.opened,
+                growth=self._growth,
                 recorder=recorder,
                 originals=originals,
                 stopper=stopper,
@@ -228,6 +253,8 @@ class Execution:
                 session=session,
                 drain_s=self.spec.drain_s,
                 originals=originals,
+                growth=self._growth,
+                planning=planner,
                 copies=open_copies(shared),
             )
             steering = self._steering(lanes, plans, shared)
@@ -237,7 +264,7 @@ class Execution:
                 lanes,
                 recorder,
                 progress,
-                rows={name: self.opened.plan.share(name).rows for name in self.opened.plan.models},
+                growth=self._growth,
                 purse=shared.purse,
                 steering=steering,
                 sending=sending,
@@ -365,13 +392,13 @@ class Execution:
         return reader
 
     def _recorder(self, stopper: Stopper, backlog: int, originals: Originals) -> Recorder:
-        opened, layout = self.opened, self._layout
+        opened = self.opened
         reader = self._reader()
 
         def seal_part(number: int) -> SealedPart:
             rows = opened.settled.part(number)
             return seal(
-                layout,
+                self._layout,
                 number,
                 reader.settled(rows.start, rows.stop),
                 reader.attempts(rows.start, rows.stop),
@@ -391,22 +418,43 @@ class Execution:
             recorder.seal_later(part)
         return recorder
 
+    # -- a plan that grows -------------------------------------------------------------------------
+
+    def _expect(self) -> Expectation:
+        history = History(state_folder(os.environ))
+        return Expectation(self.spec, self.opened.plan, history, now=time.time())
+
+    def _planner(self, recorder: Recorder) -> Planner | None:
+        """What adds the rows to the plan that it lacks, by way of `recorder`."""
+        planner = self.opened.planner
+        if planner is not None:
+            planner.store = BesideSending(recorder, self._reader())
+            recorder.on_planned = self._grow
+        return planner
+
+    def _grow(self, planned: Planned) -> None:
+        self._growth.grow(decode_plan(planned.plan))
+        if planned.is_whole:
+            self._layout = self._given.layout(self._folder, self.opened.plan, __version__)
+            self.expectation = self._expect()
+            self._log.event("planned", rows=planned.rows, models=self.expectation.estimates)
+
     # -- at the end --------------------------------------------------------------------------------
 
     def _end(self, recorder: Recorder, stopper: Stopper, lanes: list[Lane]) -> Ending:
         plan, tally = self.opened.plan, recorder.tally
         summary = summarize(
             tally,
-            rows={name: share.rows for name, share in zip(plan.models, plan.shares, strict=True)},
+            rows=plan.rows_by_model(),
             total_rows=plan.rows,
+            all_rows=plan.is_whole,
             out=str(self._folder.path),
             version=__version__,
         )
+        if self.opened.planner is not None:
+            self._write(self._write_run_json, stopper)
         if summary.complete and recorder.is_complete:
-            try:
-                write_json(self._folder.summary_json, summary)
-            except OSError as error:
-                stopper.stop(StopReason(Cause.DISK, disk_trouble(error)))
+            self._write(partial(write_json, self._folder.summary_json, summary), stopper)
             for found in self.expectation.keep(self.opened.journal, self._layout, tally):
                 self._log.event("measured", **found)
         stoppers = [stopper, *(lane.stopper for lane in lanes)]
@@ -416,7 +464,13 @@ class Execution:
         for reason in reasons:
             self._log.event("stopped", cause=reason.cause, message=reason.message)
         self._log.event("ended", settled=tally.settled, complete=summary.complete)
-        return Ending(summary, tuple(reasons))
+        return Ending(summary, tuple(reasons), tuple(self._growth.strangers))
+
+    def _write(self, write: Callable[[], None], stopper: Stopper) -> None:
+        try:
+            write()
+        except OSError as error:
+            stopper.stop(StopReason(Cause.DISK, disk_trouble(error)))
 
     def _with_rest(self, reason: StopReason, tally: Tally) -> StopReason:
         """A reason that is the budget's, with what the rows that are left would cost."""
@@ -424,20 +478,25 @@ class Execution:
         if reason.cause is not Cause.BUDGET or not left:
             return reason
         cost, currency = self.expectation.rest(tally, left)
-        words = f"{reason.message}; the {left:,} rows that are left would cost about"
+        rows = "rows" if self.opened.plan.is_whole else "rows checked so far"
+        words = f"{reason.message}; the {left:,} {rows} that are left would cost about"
         return msgspec.structs.replace(reason, message=f"{words} {cost:,.4g} {currency}")
 
-    def _write_run_json(self) -> None:
-        spec, plan, endpoints = self.spec, self.opened.plan, self.endpoints.items()
-        start = {
+    def _start(self) -> dict[str, Any]:
+        """What `run.json` records of this start."""
+        spec, endpoints = self.spec, self.endpoints.items()
+        return {
             "at": time.time(),
             "tier": spec.tier,
             "endpoint": spec.endpoint,
             "keys": {name: one.key and key_fingerprint(one.key) for name, one in endpoints},
             "endpoints": {name: one.url for name, one in endpoints},
-            "models": spec.table.as_rows([*plan.models, *spec.fallback]),
+            "models": spec.table.as_rows(list(self.endpoints)),
             "batchkit": __version__,
         }
+
+    def _write_run_json(self) -> None:
+        spec, plan = self.spec, self.opened.plan
         write_json(
             self._folder.run_json,
             {
@@ -450,7 +509,7 @@ class Execution:
                 "part_rows": plan.part_rows,
                 "format": plan.format,
                 "journal_format": FORMAT,
-                "starts": [*self._folder.starts(), start],
+                "starts": self._starts,
             },
         )
 

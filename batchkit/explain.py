@@ -10,8 +10,9 @@ from pathlib import Path
 from batchkit.folder import RunFolder
 from batchkit.inputs import Input
 from batchkit.journal import Journal
-from batchkit.opening import Report, read_tally, scan_input
+from batchkit.opening import read_tally, scan_input
 from batchkit.plan import Fault, Plan, decode_plan
+from batchkit.prepare import Report
 from batchkit.resume import changes
 from batchkit.revision import Difference, Revision
 from batchkit.tally import Tally
@@ -31,10 +32,10 @@ def explain(folder: RunFolder, given: Input, *, report: Report = lambda _rows: N
             blob = journal.get("plan")
             if blob is None or journal.is_untouched():
                 lines = _new(_scanned(given, on_fault, report))
-            elif not changes(decode_plan(blob), given):
-                lines = _unchanged(read_tally(journal), decode_plan(blob), given)
+            elif (plan := decode_plan(blob)).is_whole and not changes(plan, given):
+                lines = _unchanged(read_tally(journal), plan, given)
             else:
-                with closing(Revision(journal, decode_plan(blob))) as revision:
+                with closing(Revision(journal, plan)) as revision:
                     now = scan_input(given, revision, on_fault, report)
                     lines = _changed(revision.compare(now), given)
     return "\n".join(f"{count:>10,} {what}" for count, what in lines if count)
@@ -86,5 +87,6 @@ def _changed(difference: Difference, given: Input) -> list[Line]:
         (difference.kept, "kept: they ask what they asked"),
         (difference.changed, f"changed: {would}"),
         (difference.new, f"new: {would}"),
+        (difference.unplanned, "not checked before: would be asked"),
         (difference.removed, "removed: their results would go"),
     ]

@@ -32,6 +32,7 @@ class Exported(msgspec.Struct, frozen=True):
 
     rows: int
     missing: int  # rows that have not settled yet
+    all_rows: bool  # false while the input was not checked to its end
 
 
 def check_selection(selection: Selection) -> None:
@@ -57,7 +58,7 @@ def export(folder: Path, selection: Selection, out: BinaryIO) -> Exported:
         batches = _chosen(_results(run, names, joined, selection), names)
         writer = writer_of(selection.to, defuse=selection.defuse)
         rows = writer(batches, pa.schema([schema.field(name) for name in names]), out)
-        return Exported(rows, run.missing)
+        return Exported(rows, run.missing, run.plan.is_whole)
 
 
 def _schema(run: RunReading, joined: InputColumns | None) -> pa.Schema:

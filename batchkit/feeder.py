@@ -7,7 +7,8 @@ longest prompts of all come first, if the file can be read anywhere, and the las
 first. What is known of a length is the prompt's, and the answer's that is allowed. How much it
 brings is in `benchmarks/README.md`. And where the provider's cache makes it cheaper, rows that
 begin alike are near each other, see `prefix_order`. Copies of other rows are not fed, see `copies`.
-`batch` blocks for I/O and runs in a worker thread.
+While the plan still grows (`growth`), rows come as soon as they are planned, and which are the
+longest or the last is not known. `batch` blocks for I/O and runs in a worker thread.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class Feeder:
         rows to ask at all; None for every one.
         """
         self._rows = rows
-        models = rows.plan.models
-        self._model = models.index(model) if model in models else None
+        self._model = model
+        self._models = rows.plan.models  # may grow, before rows come that name them
         self._prior = prior
         self._batch_requests = batch_requests
         self._only = only
@@ -78,15 +79,18 @@ class Feeder:
         self._window = 0  # requests that are ordered together, if their prompts can be held
         self._expect = expect
         self._came_first: frozenset[int] = frozenset()
-        self._walking = self._walk()
+        self._known = 0  # rows that were walked
+        self._walking: Iterator[tuple[int, Entry]] = iter(())
         self._ahead: deque[tuple[int, Entry]] = deque()
         self._ahead_requests = 0
+        self.is_over = False  # no batch will have a row any more
+        self.is_waiting = False  # the last had none, and there may be more
         self.last_row = -1  # of the batches so far
         self.bounds = dict.fromkeys(bounds, 0)  # PICO; the most that one attempt of them can cost
         self.most_requests = 1  # that one of their rows is
 
     def batch(self) -> list[Fed]:
-        """The next rows, up to about `batch_requests` requests; empty at the end.
+        """The next rows, up to about `batch_requests` requests; empty when there are none now.
 
         Raises `StoppedError` if a row is not what was planned.
         """
@@ -107,13 +111,23 @@ class Feeder:
     # -- which rows --------------------------------------------------------------------------------
 
     def _is_asked(self, entry: Entry) -> bool:
-        is_ours = entry.model == self._model and not entry.invalid and entry.role != Role.COPY
-        return is_ours and self._takes(entry.mean_tokens)
+        if entry.invalid or entry.role == Role.COPY:
+            return False
+        return self._models[entry.model] == self._model and self._takes(entry.mean_tokens)
 
-    def _walk(self) -> Iterator[tuple[int, Entry]]:
-        for row, entry in self._rows.walk(self._is_asked):
+    def _walk(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Entry]]:
+        for row, entry in self._rows.walk(self._is_asked, start, stop):
             if row not in self._came_first and (self._only is None or row in self._only):
                 yield row, entry
+
+    def _next(self, known: int) -> tuple[int, Entry] | None:
+        """The next of the first `known` rows that is wanted."""
+        one = next(self._walking, None)
+        if one is None and self._known < known:
+            self._walking = self._walk(self._known, known)
+            self._known = known
+            one = next(self._walking, None)
+        return one
 
     def _longest(self) -> dict[int, Entry]:
         """The rows that come first, in input order; none if all of them can be ordered at once."""
@@ -139,11 +153,14 @@ class Feeder:
         """A batch, or everything that is left if that can be ordered at once."""
         size = max(self._batch_requests, self._window)
         most = size + self._last_requests
-        while self._ahead_requests < most and (one := next(self._walking, None)) is not None:
+        known, are_all = self._rows.known
+        while self._ahead_requests < most and (one := self._next(known)) is not None:
             self._ahead.append(one)
             self._ahead_requests += one[1].requests
+        self.is_over = are_all and not self._ahead
+        self.is_waiting = not are_all and not self._ahead
         tokens = sum(entry.prompt_tokens for _, entry in self._ahead)
-        is_last = self._ahead_requests < most and tokens <= TOKENS_MOST
+        is_last = are_all and self._ahead_requests < most and tokens <= TOKENS_MOST
         wanted: dict[int, Entry] = {}
         requests = tokens = 0
         while self._ahead and (is_last or not wanted or (requests < size and tokens < TOKENS_MOST)):

@@ -10,9 +10,10 @@ import anyio
 import anyio.abc
 
 from batchkit.errors import InterruptedByError, StoppedError
-from batchkit.execution import Console, Ending, Execution, prepared
+from batchkit.execution import Console, Ending, Execution, going_on, prepared
 from batchkit.spec import Spec
 from batchkit.stopping import Cause, StopReason
+from batchkit.wording import shown_names
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}  # and their exit codes
 
@@ -22,15 +23,24 @@ def run_in_foreground(
 ) -> Ending:
     """See a run through; a first signal lets what is in flight finish, a second breaks it off.
 
-    `before` is called with the run before anything is sent.
+    `before` is called with the run before anything is sent. A run whose plan grew starts again for
+    models that no lane was for.
     """
+    ending = _start(spec, console, before)
+    if not ending.goes_on:
+        return ending
+    console.say(f"going on with {shown_names(ending.strangers)}: the first rows named other models")
+    with going_on():
+        return _start(spec.going_on(), console, before)
+
+
+def _start(spec: Spec, console: Console, before: Callable[[Execution], None]) -> Ending:
     with _raising_signals(), prepared(spec, console) as execution:
         before(execution)
-        done = execution.opened.settled.count
+        done, plan = execution.opened.settled.count, execution.opened.plan
         if done:
-            console.say(
-                f"going on in {spec.out}: {done:,} of {execution.opened.plan.rows:,} rows are done"
-            )
+            so_far = "" if plan.is_whole else " checked so far"
+            console.say(f"going on in {spec.out}: {done:,} of {plan.rows:,} rows{so_far} are done")
         return anyio.run(_run, execution, backend_options={"use_uvloop": True})
 
 
@@ -107,7 +117,8 @@ def last_words(ending: Ending) -> Iterator[str]:
     summary = ending.summary
     settled = summary.ok + summary.failed
     for reason in ending.reasons:
-        safe = f": {settled:,} of {summary.rows:,} rows are safe in {summary.out}"
+        so_far = "" if summary.all_rows else " checked so far"
+        safe = f": {settled:,} of {summary.rows:,} rows{so_far} are safe in {summary.out}"
         yield reason.message + (safe if reason.cause is not Cause.DAMAGE else "")
     if ending.was_interrupted:
         yield "run the same command again to go on"

@@ -92,6 +92,16 @@ class KeptAnswer(msgspec.Struct, frozen=True, array_like=True):
 Record: TypeAlias = Settled | EndedChunk | Attempt
 """What a worker hands over: a row or a chunk that has settled, or an attempt that settled none."""
 
+
+class Planned(msgspec.Struct, frozen=True):
+    """More rows that were checked: the plan with them, whose blocks are durable already."""
+
+    plan: bytes
+    rows: int  # in all
+    is_whole: bool  # no more rows will come
+    invalid: list[Settled]  # those of the new rows that cannot be sent
+
+
 _settled = msgspec.msgpack.Decoder(Settled)
 _chunk = msgspec.msgpack.Decoder(SettledChunk)
 _answer = msgspec.msgpack.Decoder(KeptAnswer)
@@ -193,7 +203,7 @@ class Journal:
     # -- the plan ----------------------------------------------------------------------------------
 
     def write_blocks(self, blocks: Iterable[tuple[int, bytes]]) -> None:
-        """Add plan blocks; they count only once `finish_plan` was committed."""
+        """Add plan blocks; they count only once a plan that has their rows was committed."""
         with self._transaction():
             self._db.executemany(
                 "INSERT OR REPLACE INTO block VALUES (?, ?)",
@@ -201,7 +211,7 @@ class Journal:
             )
 
     def finish_plan(self, plan: bytes, tally: bytes) -> None:
-        """Make the plan whole: from here on the run can go on without reading the input again."""
+        """Keep the plan: from here on the run can go on without checking its rows again."""
         with self._transaction():
             self._put("plan", plan)
             self._put("tally", tally)
@@ -243,11 +253,13 @@ class Journal:
         *,
         chunks: Sequence[EndedChunk] = (),
         answers: Iterable[KeptAnswer] = (),
+        plan: bytes | None = None,
     ) -> None:
         """Make a group durable: results, attempts that settled nothing, and the tally with them.
 
         A settled chunk stays until its row is ok, so that a row that failed asks again for no more
-        than what it lacks. `answers` are those of `settled` that copies wait for.
+        than what it lacks. `answers` are those of `settled` that copies wait for. `plan` is there
+        if it has grown.
         """
         with self._transaction():
             self.keep_answers(answers)
@@ -259,6 +271,8 @@ class Journal:
                 self._insert_chunks(chunks)
             self._db.executemany("DELETE FROM chunk WHERE row = ?", _rows_joined(settled))
             self._put("tally", tally)
+            if plan is not None:
+                self._put("plan", plan)
 
     def _insert_chunks(self, chunks: Sequence[EndedChunk]) -> None:
         self._db.executemany(

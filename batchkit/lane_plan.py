@@ -4,6 +4,9 @@
 * Prompts are told apart by their estimated tokens, which err upward (`batchkit.tokens`). A short
   prompt that is taken for a long one is only sent later; a long one among the short would be
   refused again and again, and would pull their limit down.
+* What a plan that still grows will have is not known: its lanes are those of any number of rows of
+  any length, of the models that its first rows, the job or the options name. Rows that name another
+  one wait until the plan is whole, and then for the next lanes (`execution.Ending.goes_on`).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from batchkit.models import Model, Tier
 from batchkit.plan import Plan
 from batchkit.spec import Spec
 
+ENDLESS = 1 << 62  # rows, requests or tokens that nobody has counted yet
 LONG = " (long)"  # after the model's name; a model's name has no spaces
 
 
@@ -47,17 +51,27 @@ class LanePlan(msgspec.Struct, frozen=True):
         return self.up_to is None or prompt_tokens <= self.up_to
 
 
+def models_of(spec: Spec, plan: Plan) -> list[str]:
+    """The models that lanes are for."""
+    expected = [] if plan.is_whole or spec.model is None else [spec.model]
+    return list(dict.fromkeys([*plan.models, *expected, *spec.fallback]))
+
+
 def plan_lanes(spec: Spec, plan: Plan) -> list[LanePlan]:
     """The lanes of every model of the plan, and of those that rows may go on to."""
     lanes: list[LanePlan] = []
-    for name in dict.fromkeys([*plan.models, *spec.fallback]):
-        shares = plan.shares if name in spec.fallback else [plan.share(name)]
+    for name in models_of(spec, plan):
+        requests = longest = ENDLESS
+        if plan.is_whole:
+            shares = plan.shares if name in spec.fallback else [plan.share(name)]
+            requests = sum(share.requests for share in shares)
+            longest = max(share.longest for share in shares)
         lanes += _lanes_of(
             spec.table[name],
             tier=spec.tier,
             slots=spec.slots(name),
-            requests=sum(share.requests for share in shares),
-            longest=max(share.longest for share in shares),
+            requests=requests,
+            longest=longest,
         )
     return lanes
 

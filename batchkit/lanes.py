@@ -20,10 +20,11 @@ from batchkit.endpoints import Endpoint
 from batchkit.errors import UsageError
 from batchkit.feed import Feed
 from batchkit.feeder import Feeder
+from batchkit.growth import Growth
 from batchkit.hedge import Hedging
 from batchkit.inputs import Input
 from batchkit.journal import Journal
-from batchkit.lane_plan import LanePlan, go_on_to
+from batchkit.lane_plan import ENDLESS, LanePlan, go_on_to
 from batchkit.learned import LearnedLimits, key_fingerprint
 from batchkit.life import Fed
 from batchkit.limits import START_S, Gate
@@ -113,6 +114,7 @@ class Shared(msgspec.Struct, frozen=True):
 
     given: Input
     opened: OpenRun
+    growth: Growth
     recorder: Recorder
     originals: Originals
     stopper: Stopper
@@ -133,7 +135,9 @@ def share_of(plan: LanePlan, opened: OpenRun, latency_s: float | None) -> Share:
 
 
 def requests_left(opened: OpenRun) -> float:
-    """Requests of the rows that have not settled, about."""
+    """Requests of the rows that have not settled, about; of a growing plan as many as can be."""
+    if not opened.plan.is_whole:
+        return ENDLESS
     share_left = 1 - opened.settled.count / opened.plan.rows
     return share_left * sum(share.requests for share in opened.plan.shares)
 
@@ -205,7 +209,9 @@ def _build(
         asking=_hedging(attempts, entrance.feed) if spec.hedge else None,
         onward=Onward(plan.model, [_step(one, endpoints) for one in after]),
     )
-    if plan.model.name not in shared.opened.plan.models:
+    if not shared.growth.is_over:
+        pool.gate.settle_pending(pending=False)  # until its first row is there
+    elif plan.model.name not in shared.opened.plan.models:
         pool.end_of_input()  # it has no rows of its own
     return Lane(
         name=plan.name,
@@ -254,6 +260,7 @@ def _attempts(plan: LanePlan, endpoint: Endpoint, shared: Shared) -> Attempts:
 def _feeder(entrance: _Entrance, after: list[_Entrance], shared: Shared) -> Feeder:
     opened, plan = shared.opened, entrance.plan
     is_cached = Rates.of(plan.model.price).has_cheaper_cache
+    knows_longest = shared.given.source.can_jump and opened.plan.is_whole
     store = shared.reader()
     return Feeder(
         rows=_planned_rows(store, shared),
@@ -261,7 +268,7 @@ def _feeder(entrance: _Entrance, after: list[_Entrance], shared: Shared) -> Feed
         store=store,
         prior=opened.prior,
         batch_requests=entrance.batch_requests,
-        first_requests=min(_ORDERED_MOST, plan.slots) if shared.given.source.can_jump else 0,
+        first_requests=min(_ORDERED_MOST, plan.slots) if knows_longest else 0,
         last_requests=min(_ORDERED_MOST, _LAST_ROUNDS * plan.slots),
         takes=plan.takes,
         bounds={one.plan.name: _bound_of(one.plan.model) for one in (entrance, *after)},
@@ -288,6 +295,7 @@ def _planned_rows(store: Journal, shared: Shared) -> PlannedRows:
         builder=shared.given.rendering(plan),
         digest=digest,
         settled=shared.opened.settled,
+        is_over=lambda: shared.growth.is_over,
     )
 
 

@@ -33,6 +33,8 @@ class Live(msgspec.Struct, frozen=True):
     worker_cpus: tuple[float, ...] = ()  # the same, for each worker process
     seconds_left: float | None = None
     budget: str | None = None  # in the models' one currency
+    rows: int = 0  # of the run, so far
+    all_rows: bool = True  # no more will be found
 
 
 class Pace:

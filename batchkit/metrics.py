@@ -38,6 +38,7 @@ class Metrics(Collector):
 
     def show(self, _now: float, tally: Tally, live: Live) -> None:
         self._tally, self._live = tally, live
+        self._rows = max(self._rows, live.rows)
 
     def finish(self, tally: Tally) -> None:
         self._tally, self._live = tally, None

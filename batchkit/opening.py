@@ -1,14 +1,14 @@
 """Opening a run: a new one is planned, an interrupted one is taken up where it stopped.
 
-The plan is whole or it is not there: a kill while it was being made leaves a journal without a
-plan, which is made again, since nothing was sent yet. So is the plan of a run that was changed
-before anything was sent.
+A plan that is made before anything is sent is whole or not there: a kill while it was being made
+leaves a journal without a plan, which is made again. So is the plan of a run that was changed
+before anything was sent. With `--eager` the plan is there from the beginning, without rows, and
+what it has of them is durable before they are sent: the next start goes on from there.
 """
 
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,24 +16,23 @@ import msgspec
 
 from batchkit.damage import part_number
 from batchkit.duplicates import finding_duplicates
-from batchkit.errors import ErrorKind, UsageError
+from batchkit.errors import UsageError
 from batchkit.folder import RunFolder
 from batchkit.inputs import Input
-from batchkit.journal import DamagedError, Journal, Settled
+from batchkit.invalid_rows import invalid_row
+from batchkit.journal import DamagedError, Journal, Planned
 from batchkit.plan import BlockStore, Fault, Plan, decode_plan, encode_plan
-from batchkit.prepare import scan
-from batchkit.records import Prior, Result, Usage
+from batchkit.planner import Planner
+from batchkit.prepare import Keeping, Report, scan
+from batchkit.records import Prior
 from batchkit.rows import SettledRows
 from batchkit.session import InFlightAtKill, decode_session, in_flight_at_kill
-from batchkit.spec import Spec
 from batchkit.tally import Tally, decode_tally, encode_tally
 
 PART_ROWS = 10_000  # rows of a part; with 1.5 KB answers a part is a few megabytes
 _FAULT_GROUP = 1000  # bad rows of one commit
 _ROOM_PER_ROW = 4096  # bytes; a row stands in the journal and, while it is sealed, in its part too
 _ROOM_AT_LEAST = 16 << 20  # SQLite's log is 8 MiB before it is reused, and a reader holds that up
-
-Report = Callable[[int], None]
 
 
 class OpenRun(msgspec.Struct):
@@ -46,6 +45,17 @@ class OpenRun(msgspec.Struct):
     prior: dict[int, Prior]  # rows that were begun and have not settled
     at_kill: list[InFlightAtKill]  # what the last start may have had in flight when it was killed
     unsealed: list[int]  # complete parts whose rows are still in the journal
+    planner: Planner | None = None  # of the rows that the plan lacks
+
+    def take_in(self, planned: Planned) -> None:
+        """Have more of the plan, before anything is sent."""
+        for one in planned.invalid:
+            self.tally.of(one.result.model, one.result.currency).add_result(one.result)
+        self.journal.commit(planned.invalid, [], encode_tally(self.tally), plan=planned.plan)
+        self.plan.become(decode_plan(planned.plan))
+        completed = [self.settled.grow(planned.rows, is_whole=planned.is_whole)]
+        completed += [self.settled.add(one.result.row) for one in planned.invalid]
+        self.unsealed += [number for number in completed if number is not None]
 
 
 def open_journal(folder: RunFolder) -> tuple[Journal, Plan | None]:
@@ -107,18 +117,38 @@ def scan_input(
         )
     if writer.rows == 0:
         raise UsageError(f"{source.path}: holds no rows; expected at least one")
+    plan = _no_rows(given, keeping)
+    plan.rows, plan.invalid = writer.rows, writer.invalid
+    plan.models, plan.shares = writer.models, writer.shares
+    plan.input["xxh3"] = source.content_hash()
+    plan.is_whole = True
+    return plan
+
+
+def begin_plan(journal: Journal, given: Input) -> Plan:
+    """A plan that will grow, of a run in which nothing was sent yet."""
+    journal.drop_plan()
+    plan = _no_rows(given, given.keeping())
+    journal.finish_plan(encode_plan(plan), encode_tally(Tally()))
+    return plan
+
+
+def _no_rows(given: Input, keeping: Keeping) -> Plan:
+    """A plan of the input as it is now, without any of its rows."""
+    spec, source = given.spec, given.source
     return Plan(
-        rows=writer.rows,
-        invalid=writer.invalid,
-        models=writer.models,
-        shares=writer.shares,
+        rows=0,
+        invalid=0,
+        models=[],
+        shares=[],
         asks=given.asks(),
-        input={"path": str(source.path), **source.fingerprint(), "xxh3": source.content_hash()},
+        input={"path": str(source.path), **source.fingerprint()},
         limit=spec.limit,
         part_rows=PART_ROWS,
         format=spec.format,
         keep=keeping.types(),
         dedupe=spec.dedupe,
+        is_whole=False,
     )
 
 
@@ -140,34 +170,9 @@ class _Grouped:
             self._held = []
 
 
-def invalid_row(fault: Fault, spec: Spec) -> Settled:
-    """The result of a row that cannot be sent."""
-    model = spec.model or ""
-    result = Result(
-        row=fault.row,
-        custom_id=fault.custom_id,
-        model=model,
-        status="failed",
-        content=None,
-        finish_reason=None,
-        tool_calls=None,
-        output=None,
-        usage=Usage(),
-        cost=0,
-        currency=spec.table[model].price.currency if model else "CNY",
-        attempts=0,
-        latency_s=None,
-        total_s=0.0,
-        finished_at=time.time(),
-        error_kind=ErrorKind.INVALID_ROW,
-        error_message=f"{fault.place}: {fault.reason}",
-    )
-    return Settled(result, None)
-
-
 def take_up(journal: Journal, plan: Plan) -> OpenRun:
     """The state in which the run was left."""
-    settled = SettledRows(plan.rows, plan.part_rows)
+    settled = SettledRows(plan.rows, plan.part_rows, is_whole=plan.is_whole)
     for part in journal.parts():
         settled.add_part(part.part)
     completed = (settled.add(row) for row in journal.settled_rows())
@@ -197,9 +202,12 @@ def read_tally(journal: Journal) -> Tally:
     return decode_tally(blob)
 
 
-def check_room(folder: RunFolder, rows_left: int, part_rows: int) -> None:
+def check_room(folder: RunFolder, plan: Plan, settled: SettledRows) -> None:
     """Raise `UsageError` if the disk has no room for what will be in the journal at one time."""
-    needed = _ROOM_AT_LEAST + min(rows_left, 2 * part_rows) * _ROOM_PER_ROW
+    rows_left, at_once = plan.rows - settled.count, 2 * plan.part_rows
+    needed = _ROOM_AT_LEAST + min(rows_left, at_once) * _ROOM_PER_ROW
+    if not plan.is_whole:
+        needed = _ROOM_AT_LEAST + at_once * _ROOM_PER_ROW
     free = shutil.disk_usage(folder.path).free
     if rows_left and free < needed:
         raise UsageError(

@@ -1,15 +1,19 @@
-"""The plan: one fixed-width entry per row, made in one pass over the input before anything is sent.
+"""The plan: one fixed-width entry per row, made in one pass over the input before the row is sent.
 
 An entry knows the row's identity (a digest of its id), what it asks (a digest of the rendered
 request), where it stands in the file and which model it goes to; so feeders read only their own
 rows, a changed row is noticed, and memory does not grow with the input. Where equal rows are asked
 once, it also knows the row's part in that. Entries live in the journal, `BLOCK_ROWS` to a block.
+
+A plan is whole before anything is sent, or it grows beside the sending (`planner`), by whole blocks
+until its last: what it has of rows and models stays as it is.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from enum import IntEnum
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
@@ -94,10 +98,21 @@ class Plan(msgspec.Struct):
     are_answers_stale: bool = (
         False  # rows changed: originals may have settled without a kept answer
     )
+    is_whole: bool = True  # its rows are all of the input's; else its `input` has no hash
 
     @property
     def copies(self) -> int:
         return sum(share.copies for share in self.shares)
+
+    def rows_by_model(self) -> dict[str, int]:
+        return {model: share.rows for model, share in zip(self.models, self.shares, strict=True)}
+
+    def become(self, later: Plan) -> None:
+        """Have what has come to the plan since; another thread may read rows at the same time."""
+        self.models.extend(later.models[len(self.models) :])
+        self.shares, self.invalid, self.input = later.shares, later.invalid, later.input
+        self.rows = later.rows  # after the models that its rows name
+        self.is_whole = later.is_whole
 
     def share(self, model: str) -> ModelShare:
         return self.shares[self.models.index(model)]
@@ -126,13 +141,17 @@ class BlockStore(Protocol):
 class InvalidInputError(UsageError):
     """Rows that cannot be sent; the message has a line for each, up to a screenful."""
 
-    def __init__(self, faults: list[Fault], count: int, rows: int) -> None:
+    def __init__(
+        self, faults: list[Fault], count: int, rows: int, *, is_begun: bool = False
+    ) -> None:
+        """`count` of the `rows` that were checked are bad; `is_begun` if others were sent."""
         lines = [f"{fault.place}: {fault.reason}" for fault in faults]
         if count > len(lines):
             lines.append(f"… and {count - len(lines):,} more")
-        lines.append(
-            f"{count:,} of {rows:,} rows cannot be sent; mend them, or run with --skip-invalid"
-        )
+        remedy = "mend them, or run with --skip-invalid"
+        if is_begun:
+            remedy = "mend them and go on with --update, or go on with --skip-invalid"
+        lines.append(f"{count:,} of {rows:,} rows cannot be sent; {remedy}")
         super().__init__("\n".join(lines))
         self.count = count
 
@@ -151,6 +170,11 @@ class RepeatedIds:
         self._seen = bytearray(size >> 3)
         self._suspects: set[int] = set()
 
+    @property
+    def suspects(self) -> int:
+        """How many are to be looked at."""
+        return len(self._suspects)
+
     def add(self, id_digest: int) -> None:
         bucket = id_digest & self._mask
         bit = 1 << (bucket & 7)
@@ -160,8 +184,11 @@ class RepeatedIds:
             self._seen[bucket >> 3] |= bit
 
     def rows(self, id_digests: Iterable[int]) -> dict[int, list[int]]:
-        """Those of all rows' `id_digests` that occur more than once, each with its rows."""
-        suspects = self._suspects
+        """Those of all rows' `id_digests` that occur more than once, each with its rows.
+
+        A second call looks only at what was added since.
+        """
+        suspects, self._suspects = self._suspects, set()
         if not suspects:
             return {}
         found: dict[int, list[int]] = {}
@@ -204,17 +231,25 @@ class PlanWriter:
     """Packs entries into blocks and counts what each model has to do."""
 
     def __init__(
-        self, store: BlockStore, *, digests: Callable[[Request | Document], tuple[int, int]]
+        self,
+        store: BlockStore,
+        *,
+        digests: Callable[[Request | Document], tuple[int, int]],
+        after: Plan | None = None,
     ) -> None:
-        self._store = store
+        """`after` is a plan of whole blocks, to which rows are added."""
+        self.store = store
         self._digests = digests
         self._block = bytearray()
-        self._number = 0
-        self._models: dict[str, int] = {}
         self.models: list[str] = []
         self.shares: list[ModelShare] = []
-        self.rows = 0
-        self.invalid = 0
+        self.rows = self.invalid = 0
+        if after is not None:
+            assert after.rows % BLOCK_ROWS == 0, "a plan that grows has whole blocks"
+            self.models, self.shares = list(after.models), deepcopy(after.shares)
+            self.rows, self.invalid = after.rows, after.invalid
+        self._number = self.rows // BLOCK_ROWS
+        self._models = {name: at for at, name in enumerate(self.models)}
 
     def add(self, request: Request | Document, offset: int) -> tuple[int, int]:
         """Add the next row, which stands at `offset` of the input; its entry's two digests."""
@@ -241,11 +276,11 @@ class PlanWriter:
     def invalidate(self, row: int) -> None:
         """Mark a row that was planned as one that cannot be sent."""
         number, index = divmod(row, BLOCK_ROWS)
-        block = bytearray(self._store.block(number))
+        block = bytearray(self.store.block(number))
         entry = Entry._make(_ENTRY.unpack_from(block, index * _ENTRY.size))
         assert entry.role == Role.ALONE, f"row {row} has a role already"
         _ENTRY.pack_into(block, index * _ENTRY.size, *entry._replace(requests=0))
-        self._store.write_blocks([(number, bytes(block))])
+        self.store.write_blocks([(number, bytes(block))])
         share = self.shares[entry.model]
         share.rows -= 1
         share.prompt_tokens -= entry.prompt_tokens
@@ -258,13 +293,13 @@ class PlanWriter:
         Call it last: afterwards no row may become invalid.
         """
         for number, group in groupby(roles, key=lambda one: one[0] // BLOCK_ROWS):
-            entries = block_entries(self._store.block(number))
+            entries = block_entries(self.store.block(number))
             for row, role in group:
                 entry = entries[row % BLOCK_ROWS]
                 entries[row % BLOCK_ROWS] = entry._replace(role=role)
                 if role is Role.COPY:
                     self.shares[entry.model].ask_less(entry)
-            self._store.write_blocks([(number, pack_entries(entries))])
+            self.store.write_blocks([(number, pack_entries(entries))])
 
     def _append(self, entry: bytes) -> None:
         self._block += entry
@@ -273,7 +308,7 @@ class PlanWriter:
             self._flush()
 
     def _flush(self) -> None:
-        self._store.write_blocks([(self._number, bytes(self._block))])
+        self.store.write_blocks([(self._number, bytes(self._block))])
         self._block.clear()
         self._number += 1
 

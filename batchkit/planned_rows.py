@@ -25,8 +25,11 @@ class PlannedRows:
         builder: Builder,
         digest: Callable[[Request | Document], int],
         settled: SettledRows,
+        is_over: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`is_over` tells whether the plan has all the rows that it will have."""
         self.plan = plan
+        self._is_over = is_over
         self._store = store
         self._open_cursor = cursor
         self._cursor = cursor()
@@ -34,11 +37,23 @@ class PlannedRows:
         self._digest = digest
         self._settled = settled
 
-    def walk(self, is_wanted: Callable[[Entry], bool]) -> Iterator[tuple[int, Entry]]:
-        """Rows that have not settled and whose entry is wanted, in input order."""
-        for number in range(-(-self.plan.rows // BLOCK_ROWS)):
+    @property
+    def known(self) -> tuple[int, bool]:
+        """How many rows there are so far, and whether they are all."""
+        is_over = self._is_over()  # read first: more rows may come in between
+        return self.plan.rows, is_over
+
+    def walk(
+        self, is_wanted: Callable[[Entry], bool], start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, Entry]]:
+        """Rows that have not settled and whose entry is wanted, in input order.
+
+        From the block of `start` on, up to `stop` or the plan's end.
+        """
+        stop = self.plan.rows if stop is None else stop
+        for number in range(start // BLOCK_ROWS, -(-stop // BLOCK_ROWS)):
             first = number * BLOCK_ROWS
-            if self._settled.has_all(range(first, min(first + BLOCK_ROWS, self.plan.rows))):
+            if self._settled.has_all(range(first, min(first + BLOCK_ROWS, stop))):
                 continue
             for row, entry in enumerate(block_entries(self._store.block(number)), first):
                 if is_wanted(entry) and row not in self._settled:

@@ -14,6 +14,7 @@ from batchkit.live import Live, ModelLive
 from batchkit.tally import Tally
 
 LINE_EVERY_S = 10.0  # off a terminal
+SO_FAR = "so far; the input is still being checked"
 _TOTAL = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} rows, {elapsed}{postfix}"
 _MODEL = "{percentage:3.0f}% |{bar:8}| {desc}"  # the bar first: a narrow terminal cuts the words
 
@@ -107,6 +108,7 @@ class Progress:
 
     def show(self, now: float, tally: Tally, live: Live) -> None:
         """Bring the picture up to `now` (monotonic seconds)."""
+        self._total = max(self._total, live.rows)
         if not self._quiet:
             self._guard(lambda: self._show(now, tally, live))
 
@@ -140,13 +142,15 @@ class Progress:
                 ),
             ]
         left = live.seconds_left
-        self._bar.n = tally.settled
-        self._bar.set_postfix_str("" if left is None else f"{duration(left)} left", refresh=False)
+        self._bar.n, self._bar.total = tally.settled, self._total
+        words = "" if left is None else f"{duration(left)} left"
+        self._bar.set_postfix_str(words if live.all_rows else SO_FAR, refresh=False)
         self._bar.refresh()
         totals_line, *lines = self._lines
         totals_line.set_description_str(totals(tally, live))
         for line, model in zip(lines, live.models, strict=True):
             line.n = tally.models[model.name].settled if model.name in tally.models else 0
+            line.total = model.rows
             line.set_description_str(of_model(model, tally))
 
     def _line(
@@ -165,7 +169,8 @@ class Progress:
     def _print_line(self, tally: Tally, live: Live) -> None:
         share = tally.settled / self._total if self._total else 1.0
         models = [of_model(model, tally) for model in live.models]
-        words = [f"{tally.settled:,}/{self._total:,} rows ({share:.0%})", totals(tally, live)]
+        of = f"({share:.0%})" if live.all_rows else SO_FAR
+        words = [f"{tally.settled:,}/{self._total:,} rows {of}", totals(tally, live)]
         print(" · ".join([*words, *models]), file=self._stream, flush=True)
 
     def _guard(self, write: Callable[[], object]) -> None:

@@ -15,12 +15,20 @@ from __future__ import annotations
 import errno
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 import anyio.to_thread
 
-from batchkit.journal import DamagedError, EndedChunk, Journal, Record, SealedPart, Settled
+from batchkit.journal import (
+    DamagedError,
+    EndedChunk,
+    Journal,
+    Planned,
+    Record,
+    SealedPart,
+    Settled,
+)
 from batchkit.originals import Originals
 from batchkit.records import Attempt, Result
 from batchkit.rows import SettledRows
@@ -62,7 +70,7 @@ class Recorder:
         self._stopper = stopper
         self._backlog = backlog
         self._originals = originals
-        self._queue: deque[Record] = deque()
+        self._queue: deque[Record | Planned] = deque()
         self._to_seal: deque[int] = deque()
         self._wake = anyio.Event()
         self._committed = anyio.Event()
@@ -79,11 +87,12 @@ class Recorder:
         self.before_commit: Callable[[Tally], None] = lambda _tally: None
         self.on_settled: Callable[[Result], None] = lambda _result: None  # durable from now on
         self.on_sealed: Callable[[SealedPart], None] = lambda _part: None
+        self.on_planned: Callable[[Planned], None] = lambda _planned: None  # durable as well
 
     # -- for workers -------------------------------------------------------------------------------
 
-    def put(self, record: Record) -> int:
-        """Hand over a result, a settled chunk or an attempt; never waits.
+    def put(self, record: Record | Planned) -> int:
+        """Hand over a result, a settled chunk, an attempt or more of the plan; never waits.
 
         Its number is for `wait_durable`.
         """
@@ -181,27 +190,37 @@ class Recorder:
             self._unwritten -= len(group)
             self._committed.set()
 
-    async def _commit(self, group: list[Record]) -> bool:
+    async def _commit(self, group: list[Record | Planned]) -> bool:
+        planned = [record for record in group if isinstance(record, Planned)]
         settled = [record for record in group if isinstance(record, Settled)]
+        settled += [one for more in planned for one in more.invalid]
         attempts = [record for record in group if isinstance(record, Attempt)]
         chunks = [record for record in group if isinstance(record, EndedChunk)]
         self._count(settled, [*attempts, *(chunk.attempt for chunk in chunks)])
         self.before_commit(self._draft)
         blob = encode_tally(self._draft)
         answers = self._originals.answers(settled)
+        plan = planned[-1].plan if planned else None
         while not await self._write(
-            lambda: self._journal.commit(settled, attempts, blob, chunks=chunks, answers=answers)
+            lambda: self._journal.commit(
+                settled, attempts, blob, chunks=chunks, answers=answers, plan=plan
+            )
         ):
             if self.give_up:
                 return False
         self.tally = decode_tally(blob)
         self._originals.arrive(answers)
-        for record in settled:
-            self.on_settled(record.result)
-            part = self._rows.add(record.result.row)
-            if part is not None:
-                self.seal_later(part)
+        for more in planned:
+            self._seal_if(self._rows.grow(more.rows, is_whole=more.is_whole))
+            self.on_planned(more)
+        for one in settled:
+            self.on_settled(one.result)
+            self._seal_if(self._rows.add(one.result.row))
         return True
+
+    def _seal_if(self, part: int | None) -> None:
+        if part is not None:
+            self.seal_later(part)
 
     def _count(self, settled: list[Settled], attempts: list[Attempt]) -> None:
         draft, currency = self._draft, self._currency
@@ -262,6 +281,10 @@ class Recorder:
     async def save(self, values: Mapping[str, bytes]) -> bool:
         """Keep small values of the run in the journal; False if the disk refused."""
         return await self._write(lambda: self._journal.put_all(values))
+
+    async def save_blocks(self, blocks: Sequence[tuple[int, bytes]]) -> bool:
+        """Keep blocks of rows that no plan has yet; False if the disk refused."""
+        return await self._write(lambda: self._journal.write_blocks(blocks))
 
 
 def damaged(error: DamagedError) -> StopReason:

@@ -11,14 +11,14 @@ from batchkit.damage import Damage, find_damage
 from batchkit.errors import ErrorKind, UsageError
 from batchkit.folder import RunFolder
 from batchkit.inputs import Input
+from batchkit.invalid_rows import invalid_row
 from batchkit.journal import DamagedError, Journal, Settled
 from batchkit.mending import mend_answers
 from batchkit.opening import (
     OpenRun,
-    Report,
+    begin_plan,
     check_room,
     clear_remains,
-    invalid_row,
     new_plan,
     open_journal,
     read_tally,
@@ -28,6 +28,8 @@ from batchkit.opening import (
 )
 from batchkit.parts import Layout
 from batchkit.plan import Fault, Plan, encode_plan
+from batchkit.planner import Planner
+from batchkit.prepare import Report
 from batchkit.records import Attempt, Result
 from batchkit.revision import Difference, Revision, ToAsk
 from batchkit.tally import ModelTally, Tally, encode_tally
@@ -57,7 +59,7 @@ class Resumption:
         journal, plan = open_journal(self._folder)
         try:
             if plan is None:
-                plan = new_plan(journal, self._given, self._report)
+                plan = self._new_plan(journal)
             else:
                 clear_remains(self._folder, journal, plan)
                 plan = self._updated(journal, plan)
@@ -65,6 +67,8 @@ class Resumption:
                 if self._given.spec.retry_failed is not None:
                     self._reopen_failed(journal, plan, self._given.spec.retry_failed)
             opened = take_up(journal, plan)
+            if not plan.is_whole:
+                self._plan_on(opened)
             if plan.are_answers_stale:
                 layout = self._layout(plan)
                 mend_answers(
@@ -73,13 +77,33 @@ class Resumption:
                     opened.settled,
                     lambda part: read_part(layout, part, self._given.read_output),
                 )
-            check_room(self._folder, plan.rows - opened.settled.count, plan.part_rows)
+            check_room(self._folder, plan, opened.settled)
         except BaseException:
             journal.close()
             if is_new:
                 remove_journal(self._folder.journal)
             raise
         return opened
+
+    # -- the plan ----------------------------------------------------------------------------------
+
+    def _new_plan(self, journal: Journal) -> Plan:
+        if self._given.spec.eager:
+            return begin_plan(journal, self._given)
+        return new_plan(journal, self._given, self._report)
+
+    def _plan_on(self, opened: OpenRun) -> None:
+        """Plan the rows that are lacking: all, or as many as it takes to begin to send."""
+        planner = Planner(self._given, opened.plan, opened.journal)
+        while not opened.plan.is_whole and not (self._given.spec.eager and opened.plan.rows):
+            planned = planner.step()
+            self._report(planner.checked)
+            if planned is not None:
+                opened.take_in(planned)
+        if opened.plan.is_whole:
+            planner.close()
+        else:
+            opened.planner = planner
 
     # -- a changed input or job --------------------------------------------------------------------
 
@@ -88,7 +112,7 @@ class Resumption:
         if not differs:
             return plan
         if journal.is_untouched():
-            return new_plan(journal, self._given, self._report)
+            return self._new_plan(journal)
         self._refuse_relayout(plan)
         faults: list[Fault] = []
         with closing(Revision(journal, plan)) as revision:

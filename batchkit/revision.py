@@ -46,6 +46,7 @@ class Difference(msgspec.Struct, frozen=True):
     new: int
     removed: int
     moved: int  # of `kept`: at another place
+    unplanned: int = 0  # behind the rows that a plan which is not whole has
 
     @property
     def is_none(self) -> bool:
@@ -58,6 +59,7 @@ class Difference(msgspec.Struct, frozen=True):
             (self.new, "new"),
             (self.removed, "removed"),
             (self.moved, "moved"),
+            (self.unplanned, "not checked before"),
         ]
         return ", ".join(f"{count:,} {what}" for count, what in counts if count) or "no row changed"
 
@@ -116,6 +118,7 @@ class Revision:
             "SELECT count(*), coalesce(sum(now.digest = was.digest), 0) "
             "FROM temp.was JOIN temp.now USING (id)"
         ).fetchone()
+        unplanned = 0 if self._was.is_whole else self._count_unplanned()
         (was_count,), (now_count,) = (
             self._db.execute(f"SELECT count(id) FROM temp.{side}").fetchone()
             for side in ("was", "now")
@@ -123,10 +126,19 @@ class Revision:
         return Difference(
             kept=same + moved,
             changed=matched - moved,
-            new=now_count - matched,
+            new=now_count - matched - unplanned,
             removed=was_count - matched,
             moved=moved,
+            unplanned=unplanned,
         )
+
+    def _count_unplanned(self) -> int:
+        found = self._db.execute(
+            "SELECT count(now.id) FROM temp.now LEFT JOIN temp.was USING (id) "
+            "WHERE was.id IS NULL AND now.row >= ?",
+            (self._was.rows,),
+        ).fetchone()
+        return int(found[0])
 
     def to_ask(self, now: Plan) -> list[ToAsk]:
         """Rows that are new or ask something else, per model."""

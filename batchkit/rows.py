@@ -8,17 +8,38 @@ from collections.abc import Iterator
 class SettledRows:
     """Settled rows of an input of `rows` rows, cut into parts of `part_rows` rows each.
 
-    One bit a row, one integer a part: 1.3 MB at 10,000,000 rows.
+    One bit a row, one integer a part: 1.3 MB at 10,000,000 rows. Until the input is known to its
+    end, its last part counts the rows that may still come as open.
     """
 
-    __slots__ = ("_bits", "_open", "count", "part_rows", "rows")
+    __slots__ = ("_bits", "_open", "count", "is_whole", "part_rows", "rows")
 
-    def __init__(self, rows: int, part_rows: int) -> None:
-        self.rows = rows
+    def __init__(self, rows: int, part_rows: int, *, is_whole: bool = True) -> None:
+        self.rows = 0
         self.part_rows = part_rows
         self.count = 0
-        self._bits = bytearray(-(-rows // 8))
-        self._open = [len(self.part(n)) for n in range(-(-rows // part_rows))]
+        self.is_whole = False  # whether `rows` are all
+        self._bits = bytearray()
+        self._open: list[int] = []
+        self.grow(rows, is_whole=is_whole)
+
+    def grow(self, rows: int, *, is_whole: bool) -> int | None:
+        """Know of `rows` rows in all; the number of the last part if that is now complete.
+
+        Once they are the whole input, no more may come.
+        """
+        assert rows >= self.rows, "an input only grows"
+        assert not self.is_whole, "the input is known to its end"
+        self._bits.extend(bytes(-(-rows // 8) - len(self._bits)))
+        parts = -(-rows // self.part_rows)
+        self._open += [self.part_rows] * (parts - len(self._open))
+        self.rows = rows
+        self.is_whole = is_whole
+        lacking = parts * self.part_rows - rows
+        if not is_whole or not lacking:
+            return None
+        self._open[-1] -= lacking
+        return parts - 1 if self._open[-1] == 0 else None
 
     def __contains__(self, row: int) -> bool:
         return bool(self._bits[row >> 3] & (1 << (row & 7)))
@@ -55,7 +76,7 @@ class SettledRows:
     def add_part(self, number: int) -> None:
         """Settle every row of part `number`, of which none may have settled before."""
         rows = self.part(number)
-        assert self._open[number] == len(rows), f"part {number} has settled rows"
+        assert self._open[number] == len(rows), f"part {number} has settled rows, or is not known"
         first_whole, last_whole = -(-rows.start // 8), rows.stop // 8
         if first_whole < last_whole:
             self._bits[first_whole:last_whole] = b"\xff" * (last_whole - first_whole)

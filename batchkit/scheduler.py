@@ -1,13 +1,16 @@
 """Keeps every lane busy until its rows have settled or something says stop.
 
 For each lane a feeder, a feed and a pool, independent of the others, save that rows may go on from
-one to another; one recorder for all, and one task for the copies of rows that are asked.
+one to another; one recorder for all, and one task for the copies of rows that are asked. Where the
+input is still checked, one task for that: lanes end when the plan goes no further, or when it is
+known that other lanes are needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
@@ -17,7 +20,8 @@ from batchkit.copies import Copies, Copy
 from batchkit.errors import BatchkitError
 from batchkit.feed import Feed
 from batchkit.feeder import Feeder
-from batchkit.journal import DamagedError
+from batchkit.growth import Growth
+from batchkit.journal import DamagedError, Planned
 from batchkit.life import Fed
 from batchkit.originals import Originals
 from batchkit.pool import Pool
@@ -37,6 +41,20 @@ class Lane(msgspec.Struct, frozen=True):
     workers: int
     gives_to: tuple[Feed[Fed], ...] = ()  # where its rows may go on to
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is nothing to do before more rows are planned."""
+        return self.feeder.is_waiting and not len(self.feed)
+
+
+class Planning(Protocol):
+    """Adds to the plan the rows that it lacks; `step` blocks for I/O."""
+
+    is_ended: bool
+
+    def step(self) -> Planned | None: ...
+    def close(self) -> None: ...
+
 
 class Scheduler:
     """Runs the lanes to the end, or to a stop."""
@@ -50,17 +68,22 @@ class Scheduler:
         session: Session,
         drain_s: float,
         originals: Originals,
+        growth: Growth,
+        planning: Planning | None = None,
         copies: Copies | None = None,
     ) -> None:
+        """`planning` is what `growth` grows by, if it does."""
         self._lanes = lanes
         self._recorder = recorder
         self._stopper = stopper
         self._session = session
         self._drain_s = drain_s
         self._originals = originals
+        self._growth = growth
+        self._planning = planning
         self._copies = copies
         self._working = anyio.CancelScope()
-        self._feeding = anyio.CapacityLimiter(1 + len(lanes))
+        self._feeding = anyio.CapacityLimiter(2 + len(lanes))
 
     async def run(self) -> None:
         """Return when every row has settled, or after a stop when nothing is in flight any more."""
@@ -71,6 +94,8 @@ class Scheduler:
                 async with anyio.create_task_group() as work:
                     if self._copies is not None:
                         work.start_soon(self._copy, self._copies, name="copies")
+                    if self._planning is not None:
+                        work.start_soon(self._plan_on, self._planning, name="planner")
                     await self._run_lanes()
                     self._originals.end()
             self._recorder.close()
@@ -130,14 +155,38 @@ class Scheduler:
     async def _feed(self, lane: Lane) -> None:
         try:
             with self._stopping_on_trouble():
-                while not lane.stopper.is_stopping:
+                while not lane.stopper.is_stopping and not self._growth.strangers:
+                    grown = self._growth.next()
                     batch = await anyio.to_thread.run_sync(lane.feeder.batch, limiter=self._feeding)
-                    if not batch or not await self._note(lane):
+                    if batch:
+                        if not await self._note(lane):
+                            break
+                        await lane.feed.put(batch)
+                    elif lane.feeder.is_over:
                         break
-                    await lane.feed.put(batch)
+                    else:
+                        await grown.wait()
         finally:
             lane.pool.end_of_input()
             lane.feeder.close()
+
+    async def _plan_on(self, planning: Planning) -> None:
+        try:
+            with self._stopping_on_trouble():
+                while not planning.is_ended and not self._is_idle:
+                    planned = await anyio.to_thread.run_sync(planning.step, limiter=self._feeding)
+                    if planned is not None:
+                        self._recorder.put(planned)
+                        await self._recorder.wait_room()
+                await self._recorder.wait_all()
+        finally:
+            planning.close()
+            self._growth.end()
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no lane takes rows any more."""
+        return all(lane.stopper.is_stopping for lane in self._lanes)
 
     async def _copy(self, copies: Copies) -> None:
         try:

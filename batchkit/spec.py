@@ -82,6 +82,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     schema: Any = None  # a JSON Schema, the path of one, a msgspec or pydantic class
     format: str | None = None
     skip_invalid: bool = False
+    eager: bool = False  # send the first rows while the others are checked
     processes: int | None = None  # that send; 0 or 1: this one
     drain: float | None = None  # seconds that requests in flight may take after a stop
     log_content: bool = False
@@ -117,6 +118,7 @@ class OptionWords(TypedDict, total=False):
     schema: Any
     format: str
     skip_invalid: bool
+    eager: bool
     processes: int
     drain: float
     log_content: bool
@@ -162,6 +164,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     dedupe: bool
     format: Format
     skip_invalid: bool
+    eager: bool  # rows are sent while those behind them are checked
     processes: int | None  # that send; None: as many as the job needs
     drain_s: float
     log_content: bool  # texts of prompts and answers may stand in the log
@@ -176,6 +179,10 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
         """Requests of `model` that may be in flight: the table's number under the ceilings."""
         ceilings = [self.concurrency[name] for name in ("", model) if name in self.concurrency]
         return min([self.table[model].slots(tier or self.tier), *ceilings])
+
+    def going_on(self) -> Spec:
+        """This, for another start right after one: what was asked again is not asked once more."""
+        return msgspec.structs.replace(self, update=False, retry_failed=None, reask_damaged=False)
 
     def asks(self) -> dict[str, Any]:
         """What of the job file decides the requests, and nothing else (price, tier, endpoint)."""
@@ -272,6 +279,7 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         dedupe=options.dedupe or job.dedupe,
         format=_choice(Format, options.format or Format.ARROW, "--format"),
         skip_invalid=options.skip_invalid,
+        eager=options.eager,
         processes=_processes(options.processes),
         log_content=options.log_content,
         drain_s=DEFAULT_DRAIN_S if options.drain is None else _seconds(options.drain, "--drain"),

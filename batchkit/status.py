@@ -49,7 +49,7 @@ def read_status(path: Path, version: str) -> RunStatus:
     return RunStatus(
         state="paused"
         if live and live.paused
-        else _state(is_running=is_running, is_planned=plan is not None, left=left),
+        else _state(is_running=is_running, is_planned=plan is not None, summary=summary),
         summary=summary,
         live=live,
         damage=[str(one) for one in damage],
@@ -61,25 +61,26 @@ def read_status(path: Path, version: str) -> RunStatus:
 def summary_of(journal: Journal, plan: Plan | None, path: Path, version: str) -> RunSummary:
     """The totals of the run in `path`, as its journal has them now."""
     blob = journal.get("tally")
-    models = zip(plan.models, plan.shares, strict=True) if plan is not None else ()
     return summarize(
         decode_tally(blob) if blob is not None else Tally(),
-        rows={name: share.rows for name, share in models},
+        rows=plan.rows_by_model() if plan is not None else {},
         total_rows=plan.rows if plan is not None else 0,
+        all_rows=plan is not None and plan.is_whole,
         out=str(path),
         version=version,
     )
 
 
-def _state(*, is_running: bool, is_planned: bool, left: int) -> str:
+def _state(*, is_running: bool, is_planned: bool, summary: RunSummary) -> str:
     if is_running:
         return "running" if is_planned else "planning"
-    return "complete" if is_planned and left == 0 else "stopped"
+    return "complete" if summary.complete else "stopped"
 
 
 def as_text(status: RunStatus) -> str:
     """The status for a terminal."""
-    lines = [f"{status.state}, {status.rows_left:,} rows left"]
+    so_far = "" if status.summary.all_rows else ", and those that are not checked yet"
+    lines = [f"{status.state}, {status.rows_left:,} rows left{so_far}"]
     if status.live is not None:
         age = max(0.0, time.time() - status.live.updated_at)
         lines += [f"{model.name}: {in_flight(model)}" for model in status.live.models]

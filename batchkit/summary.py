@@ -46,6 +46,7 @@ class RunSummary(ModelSummary, frozen=True, kw_only=True):
     costs: dict[str, str]  # per currency
     retired_costs: dict[str, str]  # spent on rows that the results do not have any more
     models: dict[str, ModelSummary]
+    all_rows: bool  # false while the input was not checked to its end: `rows` are those so far
     complete: bool
     out: str
     version: str
@@ -56,9 +57,18 @@ class RunSummary(ModelSummary, frozen=True, kw_only=True):
 
 
 def summarize(
-    tally: Tally, *, rows: dict[str, int], total_rows: int, out: str, version: str
+    tally: Tally,
+    *,
+    rows: dict[str, int],
+    total_rows: int,
+    all_rows: bool = True,
+    out: str,
+    version: str,
 ) -> RunSummary:
-    """The summary of `tally`; `rows` is how many rows each model has in the plan."""
+    """The summary of `tally`; `rows` is how many rows each model has in the plan.
+
+    Without `all_rows` there may be more than the plan has.
+    """
     total = tally.total()
     costs = tally.costs()
     one_currency = len(costs) <= 1
@@ -81,7 +91,8 @@ def summarize(
             name: ModelSummary(**_model_values(model, rows.get(name, model.settled)))
             for name, model in tally.models.items()
         },
-        complete=tally.settled == total_rows,
+        all_rows=all_rows,
+        complete=all_rows and tally.settled == total_rows,
         out=out,
         version=version,
     )
@@ -125,7 +136,7 @@ def as_table(summary: RunSummary) -> str:
 def as_lines(summary: RunSummary) -> list[tuple[str, str]]:
     """The summary in words: a label and what there is to say, line by line."""
     lines = [
-        ("rows", f"{summary.rows:,}"),
+        ("rows", f"{summary.rows:,}{'' if summary.all_rows else ' so far'}"),
         (
             "ok",
             f"{summary.ok:,}"

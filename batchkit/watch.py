@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import anyio
 import msgspec
@@ -13,6 +13,7 @@ from batchkit.accounting import to_text
 from batchkit.binding import Binding, Bound, LaneLook, bound_of
 from batchkit.clock import SystemClock
 from batchkit.events import ModelLook, RunLog
+from batchkit.growth import Growth
 from batchkit.live import Live, ModelLive, Pace, seconds_left
 from batchkit.progress import View
 from batchkit.purse import Purse
@@ -36,14 +37,13 @@ class Watch:
         recorder: Recorder,
         progress: View,
         *,
-        rows: Mapping[str, int],
+        growth: Growth,
         purse: Purse | None,
         steering: Steering,
         clock: SystemClock,
         sending: Sending,
         run_log: RunLog,
     ) -> None:
-        """`rows` are how many each model has in all."""
         self.binding = Binding()
         self._lanes = lanes
         self._recorder = recorder
@@ -55,9 +55,9 @@ class Watch:
         self._busy = Busy()
         self._cpu = 0.0  # share of a core
         self._run_log = run_log
-        self._rows = rows
+        self._growth = growth
         self._pace = Pace()
-        self._paces = {lane.name: Pace() for lane in lanes if lane.name in rows}
+        self._paces = {lane.name: Pace() for lane in lanes}
         self._looked_at = clock.now()
         self._cpu_s = time.process_time()
 
@@ -85,6 +85,7 @@ class Watch:
 
     def _look(self, now: float) -> Live:
         rows_per_s, tokens_per_s = self._pace.look(now, self._recorder.tally)
+        plan = self._growth.plan
         return Live(
             pid=os.getpid(),
             updated_at=self._clock.wall(),
@@ -97,13 +98,16 @@ class Watch:
             paused=self._steering.is_paused,
             seconds_left=self._seconds_left(),
             budget=None if self._purse is None else to_text(self._purse.budget),
+            rows=plan.rows,
+            all_rows=plan.is_whole,
         )
 
     def _model(self, lane: Lane, now: float) -> ModelLive:
         gate, name = lane.pool.gate, lane.name
         tally = self._recorder.tally.models.get(name)
+        rows = self._growth.plan.rows_by_model().get(name, 0)
         rows_per_s = 0.0
-        if name in self._paces:
+        if rows:
             rows_per_s, _ = self._paces[name].note(now, 0 if tally is None else tally.settled)
         return ModelLive(
             name,
@@ -111,12 +115,17 @@ class Watch:
             gate.limit.slots,
             lane.pool.backing_off,
             runs=self._steering.runs[name],
-            rows=self._rows.get(name, 0),
+            rows=rows,
             rows_per_s=rows_per_s,
         )
 
     def _seconds_left(self) -> float | None:
-        """Until the last model has ended; None while one of them has not shown its pace."""
+        """Until the last model has ended; None while one of them has not shown its pace.
+
+        Nor is it known while rows are still counted.
+        """
+        if not self._growth.plan.is_whole:
+            return None
         slots: dict[str, int] = {}
         for lane in self._lanes:
             model = lane.pool.model.name
@@ -124,7 +133,8 @@ class Watch:
         tallies = self._recorder.tally.models
         left = [
             seconds_left(rows, slots[name], tallies.get(name) or ModelTally())
-            for name, rows in self._rows.items()
+            for name, rows in self._growth.plan.rows_by_model().items()
+            if name in slots
         ]
         return None if None in left else max((one for one in left if one is not None), default=0.0)
 
@@ -138,8 +148,10 @@ class Watch:
     def _bound(self, *, lag_s: float) -> Bound | None:
         if self._steering.is_paused:
             return None
+        waiting = [lane for lane in self._lanes if lane.is_waiting]
+        lanes = [lane for lane in self._lanes if lane not in waiting] or waiting
         return bound_of(
-            [_lane(lane) for lane in self._lanes],
+            [_lane(lane) for lane in lanes],
             lag_s=lag_s,
             cpu=max(self._cpu, *self._busy.cpus, 0.0),
             backlog=self._recorder.fill,

@@ -68,8 +68,11 @@ class FakeJournal:
         *,
         chunks: list[EndedChunk],
         answers: list[KeptAnswer],
+        plan: bytes | None = None,
     ) -> None:
         self.fail("commit")
+        if plan is not None:
+            self.values["plan"] = plan
         self.settled += settled
         self.attempts += [*attempts, *(chunk.attempt for chunk in chunks)]
         self.chunks += chunks

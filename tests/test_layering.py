@@ -42,6 +42,7 @@ LAYERS = [
     {"given_schema"},
     {"spec"},
     {"plan", "summary", "adaptive", "estimate", "prefix_order"},
+    {"growth"},
     # one I/O each
     {
         "folder",
@@ -61,7 +62,7 @@ LAYERS = [
     {"glossary"},
     {"translation"},
     {"events", "parts", "requests", "endpoints", "table", "tuning", "scores", "dividing"},
-    {"unseal", "revision", "duplicates", "originals"},
+    {"unseal", "revision", "duplicates", "originals", "invalid_rows"},
     {"damage", "prepare", "assembly", "mending"},
     {"status", "forecast", "measuring", "planned_rows"},
     {"expectation", "copies"},
@@ -72,6 +73,7 @@ LAYERS = [
     {"answer_check", "feeder", "label_sources", "example_rows", "sending"},
     {"recipe"},
     {"inputs", "scheduler", "lane_plan"},
+    {"planner"},
     {"opening"},
     {"resume"},
     # edges

@@ -54,5 +54,6 @@ def main(namespace: argparse.Namespace) -> int:
     with open_destination(namespace.output) as file:
         done = export(namespace.folder, selection, file)
     missing = f"; {done.missing:,} rows have not settled yet" if done.missing else ""
-    say(f"{done.rows:,} rows{missing}")
+    unchecked = "" if done.all_rows else "; the input was not checked to its end yet"
+    say(f"{done.rows:,} rows{missing}{unchecked}")
     return 0

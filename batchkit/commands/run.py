@@ -36,6 +36,11 @@ def add_to(commands: Any) -> None:
     )
     _add_resuming(parser)
     add(
+        "--eager",
+        action="store_true",
+        help="send the first rows while the others are still being checked",
+    )
+    add(
         "--metrics",
         metavar="[HOST:]PORT",
         help="serve Prometheus metrics while it runs, on loopback unless HOST is given",

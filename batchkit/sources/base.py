@@ -83,8 +83,9 @@ class Source(ABC):
     def is_as_noted(self, noted: Mapping[str, Any]) -> bool:
         """Whether the file is the one of a plan's `input`; reads it only if it may not be."""
         stat = self.fingerprint()
-        same_stat = all(stat[key] == noted.get(key) for key in stat)
-        return same_stat or self.content_hash() == noted.get("xxh3")
+        if all(stat[key] == noted.get(key) for key in stat):
+            return True
+        return "xxh3" in noted and self.content_hash() == noted["xxh3"]
 
     def content_hash(self) -> str:
         """xxh3_128 of the file's bytes, in hex."""

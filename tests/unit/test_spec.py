@@ -131,6 +131,7 @@ def test_every_key_of_a_job_file_counts(write: Write) -> None:
         dedupe=False,
         format=Format.ARROW,
         skip_invalid=False,
+        eager=False,
         processes=None,
         drain_s=30.0,
         log_content=False,
