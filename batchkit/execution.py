@@ -437,7 +437,8 @@ class Execution:
         if planned.is_whole:
             self._layout = self._given.layout(self._folder, self.opened.plan, __version__)
             self.expectation = self._expect()
-            self._log.event("planned", rows=planned.rows, models=self.expectation.estimates)
+            self._log.event("planned", rows=planned.rows)
+            self._log.event("estimated", models=self.expectation.estimates)
 
     # -- at the end --------------------------------------------------------------------------------
 

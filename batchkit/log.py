@@ -31,6 +31,7 @@ class Level(StrEnum):
 
 EVENTS: Mapping[str, Level] = {
     "started": Level.INFO,
+    "planned": Level.INFO,
     "estimated": Level.INFO,
     "limit_changed": Level.INFO,
     "refused_burst": Level.WARNING,

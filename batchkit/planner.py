@@ -163,7 +163,7 @@ class Planner:
         source = self._given.source
         if is_passing or source.fingerprint() != self._noted:
             raise StoppedError(
-                f"{source.path}: was changed while it was read; go on with --update, "
+                f"{source.path}: was changed while it was read; run again, "
                 "or begin another run with -o"
             )
         if not self.checked:

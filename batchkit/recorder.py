@@ -227,7 +227,7 @@ class Recorder:
         for attempt in attempts:
             draft.of(attempt.model, currency(attempt.model)).add_attempt(attempt)
         for record in settled:
-            tally = draft.of(record.result.model, currency(record.result.model))
+            tally = draft.of(record.result.model, record.result.currency)
             tally.add_result(record.result)
             if record.attempt is not None:  # it may have been another model that answered
                 model = record.attempt.model
