@@ -23,7 +23,7 @@ from batchkit.invalid_rows import invalid_row
 from batchkit.journal import DamagedError, Journal, Planned
 from batchkit.plan import BlockStore, Fault, Plan, decode_plan, encode_plan
 from batchkit.planner import Planner
-from batchkit.prepare import Keeping, Report, scan
+from batchkit.prepare import Report, scan
 from batchkit.records import Prior
 from batchkit.rows import SettledRows
 from batchkit.session import InFlightAtKill, decode_session, in_flight_at_kill
@@ -117,7 +117,7 @@ def scan_input(
         )
     if writer.rows == 0:
         raise UsageError(f"{source.path}: holds no rows; expected at least one")
-    plan = _no_rows(given, keeping)
+    plan = blank_plan(given, keeping.types())
     plan.rows, plan.invalid = writer.rows, writer.invalid
     plan.models, plan.shares = writer.models, writer.shares
     plan.input["xxh3"] = source.content_hash()
@@ -128,13 +128,13 @@ def scan_input(
 def begin_plan(journal: Journal, given: Input) -> Plan:
     """A plan that will grow, of a run in which nothing was sent yet."""
     journal.drop_plan()
-    plan = _no_rows(given, given.keeping())
+    plan = blank_plan(given, given.keeping().types())
     journal.finish_plan(encode_plan(plan), encode_tally(Tally()))
     return plan
 
 
-def _no_rows(given: Input, keeping: Keeping) -> Plan:
-    """A plan of the input as it is now, without any of its rows."""
+def blank_plan(given: Input, keep: str) -> Plan:
+    """A plan of the input as it is now, without any of its rows; `keep` is as in a plan."""
     spec, source = given.spec, given.source
     return Plan(
         rows=0,
@@ -146,7 +146,7 @@ def _no_rows(given: Input, keeping: Keeping) -> Plan:
         limit=spec.limit,
         part_rows=PART_ROWS,
         format=spec.format,
-        keep=keeping.types(),
+        keep=keep,
         dedupe=spec.dedupe,
         is_whole=False,
     )

@@ -12,6 +12,7 @@ from random import Random
 
 import pytest
 
+from batchkit.plan import BLOCK_ROWS
 from tests.crash.conftest import write_documents, write_requests
 from tests.crash.ledger import Ledger, check_finished, lasting, read_ledger, summary, table
 from tests.crash.service import Service, serving
@@ -42,6 +43,14 @@ SITES = [
     ("fdatasync", "journal.db-wal", 1),
 ]
 """Where a kill hits, in this order: system call, file of the run (next part), at which call."""
+EAGER_SITES = [
+    ("pwrite64", "journal.db-wal", 3),  # the plan without rows
+    ("fdatasync", "journal.db-wal", 4),  # the first rows
+    ("fdatasync", "journal.db-wal", 12),  # more of them beside the sending
+    ("pwrite64", "journal.db-wal", 60),
+    ("fsync", "results/part-{part:05}.arrow.tmp", 1),
+    ("fdatasync", "journal.db-wal", 40),
+]
 CHUNK_SITES = [
     ("fdatasync", "journal.db-wal", 5),
     ("pwrite64", "journal.db-wal", 40),
@@ -53,14 +62,25 @@ class Attack:
     """One run, killed again and again, and the same requests in a run that is left alone."""
 
     def __init__(
-        self, here: Path, service: Service, rng: Random, spec: str, ids: list[str], *options: str
+        self,
+        here: Path,
+        service: Service,
+        rng: Random,
+        spec: str,
+        ids: list[str],
+        *options: str,
+        only_attacked: Sequence[str] = (),
+        block_rows: int = BLOCK_ROWS,
     ) -> None:
+        """`options` are those of both, `only_attacked` of the one that is killed."""
         self.kills = 0
+        self._block_rows = block_rows
         self._here, self._service, self._rng, self._ids = here, service, rng, ids
         self._ledger: Ledger | None = None
         self._words = [spec, "--endpoint", service.url, "--concurrency", str(SLOTS), "-q"]
         self._words += options
         assert run(here, *self._words, "-o", "calm").code == 0
+        self._words += only_attacked
         attempts = table(here / "calm", "attempts")
         self.requests = len({(attempt["row"], attempt["chunk"]) for attempt in attempts})
         self._before = service.quiet_stats()
@@ -103,7 +123,8 @@ class Attack:
         assert 0 <= repeated <= lost + outrun
 
     def _start(self, tracer: Sequence[str] = ()) -> Victim:
-        return start(self._here, *self._words, "-o", self._here / "out", tracer=tracer)
+        words: list[str | Path] = [*self._words, "-o", self._here / "out"]
+        return start(self._here, *words, tracer=tracer, block_rows=self._block_rows)
 
     def _killed(self, victim: Victim) -> None:
         self.kills += victim.wait().code < 0
@@ -178,6 +199,30 @@ def test_kills_in_a_run_with_equal_rows_ask_none_of_them_twice(seed: int, tmp_pa
         attack.finish()
     assert attack.kills >= 2
     assert summary(tmp_path / "out")["deduplicated"] == 3 * ROWS // 2
+
+
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 10))]
+)
+def test_kills_while_the_input_is_still_checked_lose_nothing(seed: int, tmp_path: Path) -> None:
+    """What was planned of the input is as safe as what was answered, and never asked again."""
+    with faulty_service() as service:
+        ids = write_requests(tmp_path / "q.jsonl", ROWS)
+        attack = Attack(
+            tmp_path,
+            service,
+            Random(seed),
+            "q.jsonl",
+            ids,
+            only_attacked=["--eager"],
+            block_rows=16,
+        )
+        for site in EAGER_SITES if tracing_works() else []:
+            attack.kill_at(*site)
+        for _ in range(3):
+            attack.kill_at_random()
+        attack.finish()
+    assert attack.kills >= (5 if tracing_works() else 2)
 
 
 def test_kills_lose_nothing_while_rows_are_asked_twice_or_go_on(tmp_path: Path) -> None:

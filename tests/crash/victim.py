@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import batchkit
+from batchkit.plan import BLOCK_ROWS
 
 PART_ROWS = 50
 ENVIRONMENT = {
@@ -21,8 +22,11 @@ ENVIRONMENT = {
 }
 _LAUNCH = f"""
 import sys
-from batchkit import opening
+from batchkit import opening, plan, planned_rows, prepare, revision
 opening.PART_ROWS = {PART_ROWS}
+block_rows = int(sys.argv.pop(1))
+for module in (plan, planned_rows, prepare, revision):
+    module.BLOCK_ROWS = block_rows
 from batchkit.cli import main
 sys.exit(main())
 """
@@ -88,13 +92,16 @@ def start(
     *words: str | Path,
     tracer: Sequence[str] = (),
     state: Path | None = None,
+    block_rows: int = BLOCK_ROWS,
     **popen: Any,
 ) -> Victim:
     """`batchkit run` with `words` in the folder `here`; parts have `PART_ROWS` rows.
 
-    Victims of one `state` folder know of each other; by default it is in `here`.
+    Victims of one `state` folder know of each other; by default it is in `here`. Those of one run
+    have the same `block_rows`.
     """
-    command = [*tracer, sys.executable, "-c", _LAUNCH, *_RUN, *map(str, words)]
+    launch = [sys.executable, "-c", _LAUNCH, str(block_rows)]
+    command = [*tracer, *launch, *_RUN, *map(str, words)]
     said = here / "said"
     with said.with_suffix(".out").open("wb") as out, said.with_suffix(".err").open("wb") as err:
         streams = {"stdout": out, "stderr": err, "stdin": subprocess.DEVNULL, **popen}
@@ -119,4 +126,5 @@ def kill_survivors() -> None:
 
 def command(*words: str | Path) -> str:
     """`batchkit run` with `words`, for a shell."""
-    return shlex.join([sys.executable, "-c", _LAUNCH, *_RUN, *map(str, words)])
+    launch = [sys.executable, "-c", _LAUNCH, str(BLOCK_ROWS)]
+    return shlex.join([*launch, *_RUN, *map(str, words)])
