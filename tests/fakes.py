@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import anyio
 
-from batchkit.journal import EndedChunk, KeptAnswer, SealedPart, Settled
+from batchkit.journal import EndedChunk, KeptAnswer, Planned, SealedPart, Settled
 from batchkit.originals import Originals
 from batchkit.recorder import Recorder
 from batchkit.records import Attempt
@@ -55,6 +55,7 @@ class FakeJournal:
         self.chunks: list[EndedChunk] = []
         self.tally = Tally()
         self.values: dict[str, bytes] = {}
+        self.blocks: dict[int, bytes] = {}
 
     def fail(self, name: str) -> None:
         if self.trouble.get(name):
@@ -83,6 +84,10 @@ class FakeJournal:
     def record_part(self, part: SealedPart, first: int, last: int) -> None:
         self.fail("record")
         self.done.append(f"record {part.part} [{first}, {last})")
+
+    def write_blocks(self, blocks: Iterable[tuple[int, bytes]]) -> None:
+        self.fail("blocks")
+        self.blocks |= dict(blocks)
 
     def put_all(self, values: Mapping[str, bytes]) -> None:
         self.fail("put")
@@ -113,7 +118,7 @@ class RecorderBench:
         self.journal.done.append(f"seal {number}")
         return SealedPart(number, len(self.rows.part(number)), 0, 1, "", 1, "")
 
-    async def run(self, *records: Settled | Attempt) -> None:
+    async def run(self, *records: Settled | Attempt | Planned) -> None:
         """Record `records` to the end."""
         for record in records:
             self.recorder.put(record)

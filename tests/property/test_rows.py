@@ -12,13 +12,28 @@ from batchkit.rows import SettledRows
 class SettledRowsMachine(RuleBasedStateMachine):
     """Rows settle one by one or by the part, whatever the sizes."""
 
-    @initialize(rows=st.integers(0, 70), part_rows=st.integers(1, 30))
-    def begin(self, rows: int, part_rows: int) -> None:
-        self.rows = SettledRows(rows, part_rows)
+    @initialize(rows=st.integers(0, 70), part_rows=st.integers(1, 30), is_whole=st.booleans())
+    def begin(self, rows: int, part_rows: int, *, is_whole: bool) -> None:
+        self.rows = SettledRows(rows, part_rows, is_whole=is_whole)
         self.settled: set[int] = set()
 
     def open_rows(self, part: int) -> list[int]:
-        return [row for row in self.rows.part(part) if row not in self.settled]
+        """Of a part; those that may still come are open too."""
+        first = part * self.rows.part_rows
+        rows = self.rows.part(part) if self.rows.is_whole else range(first, first + self.full)
+        return [row for row in rows if row not in self.settled]
+
+    @property
+    def full(self) -> int:
+        return self.rows.part_rows
+
+    @precondition(lambda self: not self.rows.is_whole)
+    @rule(more=st.integers(0, 40), is_whole=st.booleans())
+    def grow(self, more: int, *, is_whole: bool) -> None:
+        before = {n for n in range(self.rows.parts) if self.rows.is_complete(n)}
+        completed = self.rows.grow(self.rows.rows + more, is_whole=is_whole)
+        after = {n for n in range(self.rows.parts) if self.rows.is_complete(n)}
+        assert after - before == ({completed} - {None})
 
     @precondition(lambda self: self.rows.count < self.rows.rows)
     @rule(draw=st.data())

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from batchkit.lane_plan import go_on_to, plan_lanes
+from batchkit.lane_plan import ENDLESS, go_on_to, models_of, plan_lanes
 from batchkit.plan import ModelShare, Plan
 from batchkit.spec import Options, Spec, load_spec
 
@@ -111,3 +111,17 @@ def test_a_plan_without_the_longest_prompt_has_one_lane(load: Any) -> None:
     del encoded["shares"][0]["longest"]
     (lane,) = plan_lanes(load(), msgspec.convert(encoded, Plan))
     assert lane.takes(9000)
+
+
+def test_a_plan_that_grows_has_the_lanes_of_any_rows(load: Any) -> None:
+    growing = plan(glm_4_flash_250414=5)
+    growing.is_whole = False
+    spec = load(model=AIR, fallback=[PLUS])
+    assert models_of(spec, growing) == [FLASH, AIR, PLUS]
+    assert lanes(spec, growing) == [
+        (FLASH, 198, ENDLESS),
+        (f"{FLASH} (long)", 2, ENDLESS),
+        (AIR, 30, ENDLESS),
+        (PLUS, 50, ENDLESS),
+    ]
+    assert models_of(spec, plan(glm_4_flash_250414=5)) == [FLASH, PLUS]

@@ -129,6 +129,36 @@ def test_a_repeated_id_is_found_with_all_its_rows() -> None:
     assert repeated.rows(ids) == {7: [0, 2, 4], 9: [3, 5]}
 
 
+def test_ids_are_looked_at_again_only_if_they_come_again() -> None:
+    repeated = RepeatedIds(0)
+    ids = [7, 8, 7]
+    for one in ids:
+        repeated.add(one)
+    assert (repeated.suspects, repeated.rows(ids), repeated.suspects) == (1, {7: [0, 2]}, 0)
+    repeated.add(9)
+    assert repeated.rows([*ids, 9]) == {}
+    repeated.add(8)
+    assert repeated.rows([*ids, 9, 8]) == {8: [1, 4]}
+
+
+def test_a_plan_of_whole_blocks_goes_on_where_it_was() -> None:
+    rows, stores = BLOCK_ROWS + 3, (Blocks(), Blocks())
+    writers = [PlanWriter(store, digests=digests) for store in stores]
+    for row in range(rows):
+        add(writers[0], row, "mn"[row // BLOCK_ROWS])
+    for row in range(BLOCK_ROWS):
+        add(writers[1], row)
+    begun = Plan(BLOCK_ROWS, 0, ["m"], writers[1].shares, {}, {}, None, 10, "arrow", "")
+    after = PlanWriter(stores[1], digests=digests, after=begun)
+    for row in range(BLOCK_ROWS, rows):
+        add(after, row, "n")
+    for writer in (writers[0], after):
+        writer.finish()
+    assert (after.rows, after.models, after.shares) == (rows, ["m", "n"], writers[0].shares)
+    assert stores[0].blocks == stores[1].blocks
+    assert begun.shares == [ModelShare(BLOCK_ROWS, 7 * BLOCK_ROWS, BLOCK_ROWS, longest=7)]
+
+
 def test_ids_that_only_share_a_bucket_are_not_repeated() -> None:
     repeated = RepeatedIds(0)
     ids = [digest << 40 for digest in range(1, 50)]
@@ -147,4 +177,9 @@ def test_bad_rows_are_listed_up_to_a_screenful_and_counted() -> None:
         "1,002 of 5,000 rows cannot be sent; mend them, or run with --skip-invalid",
     ]
     assert error.count == 1_002
+    begun = InvalidInputError(faults, 2, 5_000, is_begun=True)
+    assert str(begun).splitlines()[-1] == (
+        "2 of 5,000 rows cannot be sent; mend them and go on with --update, "
+        "or go on with --skip-invalid"
+    )
     assert "more" not in str(InvalidInputError(faults, 2, 5_000))

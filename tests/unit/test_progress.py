@@ -54,6 +54,19 @@ def test_off_a_terminal_a_line_comes_now_and_then() -> None:
     assert "airx: 5/5 in flight" in lines[0]
 
 
+def test_a_total_that_grows_is_told_as_one() -> None:
+    stream = io.StringIO()
+    progress = Progress(10, 0, stream=stream)
+    growing = {"rows": 40, "all_rows": False}
+    for now, live in ((0.0, {}), (10.0, growing), (20.0, {"rows": 50})):
+        shown = msgspec.structs.replace(new_live(AIRX), **live)
+        progress.show(now, new_tally(airx=ModelTally(ok=10)), shown)
+    assert [line.split(" · ")[0] for line in stream.getvalue().splitlines()] == [
+        "10/40 rows so far; the input is still being checked",
+        "10/50 rows (20%)",
+    ]
+
+
 def test_quiet_says_nothing() -> None:
     stream = io.StringIO()
     progress = Progress(100, 0, stream=stream, quiet=True)

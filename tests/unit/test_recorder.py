@@ -10,7 +10,7 @@ import pytest
 
 from batchkit import recorder as module
 from batchkit.errors import ErrorKind
-from batchkit.journal import Settled
+from batchkit.journal import Planned, Settled
 from batchkit.recorder import GROUP_MOST
 from batchkit.stopping import Cause, StopReason
 from batchkit.tally import Tally, decode_tally
@@ -211,6 +211,39 @@ async def test_a_tally_is_completed_right_before_its_commit() -> None:
     bench.recorder.before_commit = complete
     await bench.run(new_settled(0))
     assert bench.journal.tally.wall_s == bench.recorder.tally.wall_s == 1.5
+
+
+async def test_more_of_the_plan_is_durable_with_its_bad_rows_before_it_is_known() -> None:
+    bench = RecorderBench()
+    bench.rows.is_whole = False
+    heard: list[tuple[bytes, int, int]] = []
+    bench.recorder.on_planned = lambda planned: heard.append(
+        (bench.journal.values["plan"], planned.rows, bench.rows.rows)
+    )
+    bad = Settled(new_result(6, model="", status="failed"), None)
+    await bench.run(new_settled(0), Planned(b"plan", 7, is_whole=False, invalid=[bad]))
+    assert heard == [(b"plan", 7, 7)]
+    assert [one.result.row for one in bench.journal.settled] == [0, 6]
+    assert bench.counted == (2, 1, 2)
+    assert bench.journal.tally.models[""].failed == 1
+
+
+async def test_the_end_of_the_plan_completes_its_last_part() -> None:
+    bench = RecorderBench()
+    bench.rows.is_whole = False
+    bench.rows.grow(7, is_whole=False)
+    bench.rows.add(6)
+    await bench.run(Planned(b"plan", 7, is_whole=True, invalid=[]))
+    assert bench.journal.done == ["commit []", "seal 3", "record 3 [6, 7)"]
+
+
+async def test_blocks_are_saved_or_the_run_stops() -> None:
+    bench = RecorderBench()
+    assert await bench.recorder.save_blocks([(3, b"x")])
+    bench.journal.trouble["blocks"] = [SQLITE_FULL]
+    assert not await bench.recorder.save_blocks([(4, b"y")])
+    assert bench.journal.blocks == {3: b"x"}
+    assert bench.stopper.reason is not None
 
 
 async def test_values_are_saved_or_the_run_stops() -> None:

@@ -24,6 +24,15 @@ def test_an_input_without_rows_has_no_parts() -> None:
     assert rows.has_all(range(0))
 
 
+def test_the_last_part_of_an_input_that_grows_waits_for_its_last_row() -> None:
+    rows = SettledRows(3, 2, is_whole=False)
+    assert [rows.add(row) for row in (0, 1, 2)] == [None, 0, None]
+    assert rows.grow(5, is_whole=False) is None
+    assert [rows.add(row) for row in (3, 4)] == [1, None]
+    assert rows.grow(5, is_whole=True) == 2
+    assert (rows.count, rows.parts, rows.part(2)) == (5, 3, range(4, 5))
+
+
 def test_a_row_settles_once() -> None:
     rows = SettledRows(9, 4)
     rows.add(3)
