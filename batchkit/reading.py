@@ -26,7 +26,7 @@ _ROWS_MOST = 1 << 62
 
 
 class NotPlannedError(UsageError):
-    """A run whose input was not read to its end: nothing was sent."""
+    """A run whose input was hardly read: nothing was sent."""
 
 
 class RunReading:
@@ -83,7 +83,7 @@ def open_run(path: Path) -> Iterator[RunReading]:
         raise UsageError(f"{path}: no run here; expected a folder that batchkit run has made")
     with closing(Journal.open(folder.journal, read_only=True)) as journal, journal.snapshot():
         blob = journal.get("plan")
-        if blob is None:
-            raise NotPlannedError(f"{path}: the run was not planned to its end; run it again")
-        plan = decode_plan(blob)
+        plan = None if blob is None else decode_plan(blob)
+        if plan is None or not plan.rows:
+            raise NotPlannedError(f"{path}: none of the run's rows was planned; run it again")
         yield RunReading(folder, journal, plan, layout_of(folder, plan))

@@ -93,9 +93,9 @@ class Resumption:
         return new_plan(journal, self._given, self._report)
 
     def _plan_on(self, opened: OpenRun) -> None:
-        """Plan the rows that are lacking: all, or as many as it takes to begin to send."""
+        """Plan the rows that are lacking: all, or until there are some to send."""
         planner = Planner(self._given, opened.plan, opened.journal)
-        while not opened.plan.is_whole and not (self._given.spec.eager and opened.plan.rows):
+        while not opened.plan.is_whole and not (self._given.spec.eager and opened.plan.models):
             planned = planner.step()
             self._report(planner.checked)
             if planned is not None:

@@ -49,7 +49,7 @@ def read_status(path: Path, version: str) -> RunStatus:
     return RunStatus(
         state="paused"
         if live and live.paused
-        else _state(is_running=is_running, is_planned=plan is not None, summary=summary),
+        else _state(is_running=is_running, is_planned=bool(plan and plan.rows), summary=summary),
         summary=summary,
         live=live,
         damage=[str(one) for one in damage],
