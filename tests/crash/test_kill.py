@@ -74,6 +74,7 @@ class Attack:
     ) -> None:
         """`options` are those of both, `only_attacked` of the one that is killed."""
         self.kills = 0
+        self.early_kills = 0  # while the input was still being checked
         self._block_rows = block_rows
         self._here, self._service, self._rng, self._ids = here, service, rng, ids
         self._ledger: Ledger | None = None
@@ -127,8 +128,11 @@ class Attack:
         return start(self._here, *words, tracer=tracer, block_rows=self._block_rows)
 
     def _killed(self, victim: Victim) -> None:
-        self.kills += victim.wait().code < 0
+        was_killed = victim.wait().code < 0
         self._check()
+        self.kills += was_killed
+        if self._ledger is not None:
+            self.early_kills += was_killed and self._ledger.total_rows < len(self._ids)
 
     def _check(self) -> None:
         """What stood in the folder before stands there still; what is unrecorded is bounded."""
@@ -223,6 +227,7 @@ def test_kills_while_the_input_is_still_checked_lose_nothing(seed: int, tmp_path
             attack.kill_at_random()
         attack.finish()
     assert attack.kills >= (5 if tracing_works() else 2)
+    assert attack.early_kills >= (3 if tracing_works() else 1)
 
 
 def test_kills_lose_nothing_while_rows_are_asked_twice_or_go_on(tmp_path: Path) -> None:
