@@ -3,13 +3,15 @@
     python -m benchmarks.growth [--rows 1000 … ] [--slots 10 … ] [--keep]
 
 `batchkit run` on one core against an instant server on another, 0.2 KB prompts, 1.5 KB answers.
-Against rows at 1,000 in flight; against slots at 20,000 rows. With `--keep` the table and, if
-matplotlib is installed (`pip install --group bench`), a plot go into `benchmarks/results`.
+Against rows at 1,000 in flight; against slots at 20,000 rows. `--with-sizes` adds the larger files
+that `benchmarks.sizes` has kept of the same transport. With `--keep` the table and, if matplotlib
+is installed (`pip install --group bench`), a plot go into `benchmarks/results`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from importlib.util import find_spec
@@ -33,6 +35,18 @@ def measure(rows: int, slots: int, transport: str, address: str) -> dict[str, An
         assert used.code == 0, used
     found = {"rows": rows, "slots": slots, "seconds": used.seconds}
     return {**found, "cpu_s": used.cpu_s, "peak_mib": used.peak_mib}
+
+
+def kept_sizes(transport: str, above: int) -> list[dict[str, Any]]:
+    """What `benchmarks.sizes` has kept of larger files."""
+    found = json.loads((RESULTS / "sizes.json").read_text(encoding="utf-8"))
+    return [
+        {"slots": one["in_flight"], **{key: one[key] for key in ("rows", *MEASURES)}}
+        for one in found
+        if one["transport"] == transport
+        and one["in_flight"] == SLOTS_OF_ROWS
+        and one["rows"] > above
+    ]
 
 
 def as_text(found: list[dict[str, Any]]) -> str:
@@ -75,6 +89,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, nargs="*", default=SLOTS)
     parser.add_argument("--rows-by-slots", type=int, default=ROWS_OF_SLOTS)
     parser.add_argument("--transport", default="aiohttp")
+    parser.add_argument("--with-sizes", action="store_true", help="add what `sizes` has kept")
     parser.add_argument("--keep", action="store_true", help="write into benchmarks/results")
     options = parser.parse_args()
     by_rows: list[dict[str, Any]] = []
@@ -86,6 +101,8 @@ def main() -> None:
         for slots in options.slots:
             by_slots.append(measure(options.rows_by_slots, slots, options.transport, address))
             print(by_slots[-1], file=sys.stderr)
+    if options.with_sizes:
+        by_rows += kept_sizes(options.transport, above=max(options.rows))
     text = f"{as_text(by_rows)}\n\n{as_text(by_slots)}"
     print(text)
     if options.keep:

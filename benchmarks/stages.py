@@ -139,6 +139,7 @@ def whole_stages(stages: Stages, file: Path, rows: int, in_flight: int) -> float
         words = ["-m", "benchmarks.whole.bare", "aiohttp", str(file), address, str(in_flight)]
         bare = run_pinned([python, *words])
         words = ["run", str(file), "--endpoint", address, "--tier", "V3", "-o", f"{out}/run"]
+        words += ["--no-report"]
         run = run_pinned(
             [
                 python,
