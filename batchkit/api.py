@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, Unpack
 import anyio
 
 from batchkit.errors import StoppedError, UsageError
-from batchkit.execution import Console, going_on, prepared
+from batchkit.execution import Console
+from batchkit.launch import going_on, prepared
 from batchkit.progress import Progress
 from batchkit.spec import Options, OptionWords, load_spec
 from batchkit.summary import RunSummary

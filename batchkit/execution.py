@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 from typing import Any
@@ -15,9 +14,9 @@ import msgspec
 
 from batchkit import __version__
 from batchkit.accounting import to_text
-from batchkit.binding import Binding
+from batchkit.audit import Audit
 from batchkit.clock import SystemClock
-from batchkit.endpoints import Endpoint, resolve
+from batchkit.endpoints import Endpoint
 from batchkit.errors import StoppedError, UsageError
 from batchkit.events import RunLog
 from batchkit.expectation import Expectation
@@ -25,13 +24,12 @@ from batchkit.folder import RunFolder, write_json
 from batchkit.garbage import rare_collections
 from batchkit.growth import Growth
 from batchkit.history import History
-from batchkit.inputs import Input, open_input
+from batchkit.inputs import Input
 from batchkit.journal import FORMAT, Journal, Planned, SealedPart
-from batchkit.lane_plan import LanePlan, models_of, plan_lanes
+from batchkit.lane_plan import LanePlan, plan_lanes
 from batchkit.lanes import (
     Shared,
     build_lanes,
-    check_currencies,
     fit_connections,
     open_copies,
     open_purse,
@@ -46,19 +44,15 @@ from batchkit.opening import OpenRun
 from batchkit.originals import Originals
 from batchkit.parts import seal
 from batchkit.plan import decode_plan
-from batchkit.planner import BesideSending, Planner, refuse_eager
+from batchkit.planner import BesideSending, Planner
 from batchkit.progress import View
-from batchkit.providers.transports import check_transport
 from batchkit.recorder import Recorder, WriteError, disk_trouble
-from batchkit.resume import Resumption
 from batchkit.scheduler import Lane, Scheduler
 from batchkit.sending import Sending, cores, new_sending, processes_needed
-from batchkit.serving import served
 from batchkit.session import LaneNote, Session, encode_session
 from batchkit.shares import Alone
 from batchkit.spec import Spec
 from batchkit.steering import Steering, open_lender
-from batchkit.stop_words import too_many_failed
 from batchkit.stopping import Cause, Stopper, StopReason
 from batchkit.summary import RunSummary, summarize
 from batchkit.tally import Tally, encode_tally
@@ -93,53 +87,6 @@ class Console(msgspec.Struct, frozen=True):
     tell: Callable[[str], None] | None  # every event, for those who want to know more
     progress: Callable[[int, int], View]  # (total rows, settled rows)
     confirm: Callable[[str], bool] | None = None  # asks a person; None where there is nobody
-
-
-@contextmanager
-def prepared(spec: Spec, console: Console) -> Iterator[Execution]:
-    """A run whose input was checked, whose folder is locked and whose keys are there.
-
-    Raises `UsageError` if it cannot start as asked, `StoppedError` if its folder cannot be written;
-    then nothing was sent.
-    """
-    folder = RunFolder(spec.out)
-    check_transport(spec.transport)
-    if spec.model is not None and spec.endpoint not in {"sim", "local"}:
-        resolve(spec, spec.table[spec.model], os.environ, None)  # a missing key is told first
-    given = open_input(spec)
-    if spec.eager:
-        refuse_eager(given)
-    with folder.locked():
-        try:
-            opened = Resumption(folder, given, say=console.say, report=lambda _rows: None).open()
-        except WriteError as error:
-            raise StoppedError(disk_trouble(error)) from error
-        try:
-            models = models_of(spec, opened.plan)
-            check_currencies(spec, models)
-            with served(spec, console.say) as address:
-                endpoints = {
-                    name: resolve(spec, spec.table[name], os.environ, address) for name in models
-                }
-                execution = Execution(
-                    spec, given, opened, folder=folder, endpoints=endpoints, console=console
-                )
-                try:
-                    execution.confirm()
-                    yield execution
-                finally:
-                    execution.close()
-        finally:
-            opened.journal.close()
-
-
-@contextmanager
-def going_on() -> Iterator[None]:
-    """For another start right after one that has sent: what it cannot start with stops the run."""
-    try:
-        yield
-    except UsageError as error:
-        raise StoppedError(str(error)) from error
 
 
 class Execution:
@@ -192,11 +139,6 @@ class Execution:
             self._scheduler.cancel()
         self._stopper.stop(reason)
 
-    def stop_feeding(self, reason: StopReason) -> None:
-        """Begin nothing more; however often it is called, what is in flight may finish."""
-        if self._stopper is not None:
-            self._stopper.stop(reason)
-
     def close(self) -> None:
         """Nothing more will be logged."""
         self._log.close()
@@ -207,78 +149,98 @@ class Execution:
         Raises `StoppedError` if the run's folder cannot be written before anything is sent.
         """
         plans = fit_connections(plan_lanes(self.spec, self.opened.plan), self.console.say)
-        slots = {plan.name: plan.slots for plan in plans}
-        done = self.opened.settled.count
         processes = self._processes(plans)
-        rows = self.opened.plan.rows
-        self._log.event("started", rows=rows, settled=done, slots=slots, processes=processes)
-        self._log.event("estimated", models=self.expectation.estimates)
         session = _session(plans, at_once=2 if self.spec.hedge else 1)
+        self._log_start(plans, processes)
         try:
             self._begin(session)
         except WriteError as error:
             raise StoppedError(disk_trouble(error)) from error
-        clock = SystemClock()
-        self._stopper = stopper = Stopper()
-        originals = Originals()
-        recorder = self._recorder(stopper, session.backlog, originals)
-        planner = self._planner(recorder)
-        sending = new_sending(
-            self.endpoints.values(),
-            processes,
-            transport=self.spec.transport,
-            clock=clock,
-            notice=self._notice,
-        )
+        shared = self._shared(session, processes)
+        self._stopper = shared.stopper
+        planner = self._planner(shared.recorder)
         try:
-            shared = Shared(
-                given=self._given,
-                opened=self.opened,
-                growth=self._growth,
-                recorder=recorder,
-                originals=originals,
-                stopper=stopper,
-                sending=sending,
-                clock=clock,
-                purse=open_purse(self.spec, self.opened),
-                rng=Random(),  # noqa: S311  # jitter, not secrets
-                reader=self._reader,
-                only=self.only,
-            )
             lanes = build_lanes(plans, self.endpoints, shared)
             self._scheduler = Scheduler(
                 lanes,
-                recorder,
-                stopper,
+                shared.recorder,
+                shared.stopper,
                 session=session,
                 drain_s=self.spec.drain_s,
-                originals=originals,
+                originals=shared.originals,
                 growth=self._growth,
                 planning=planner,
                 copies=open_copies(shared),
             )
             steering = self._steering(lanes, plans, shared)
-            progress = self.console.progress(self.opened.plan.rows, recorder.tally.settled)
-            run_log = RunLog(self._log)
-            watch = Watch(
-                lanes,
-                recorder,
-                progress,
-                growth=self._growth,
-                purse=shared.purse,
-                steering=steering,
-                sending=sending,
-                clock=clock,
-                run_log=run_log,
-            )
-            recorder.before_commit = self._measuring(lanes, watch.binding, clock)
-            recorder.on_settled, recorder.on_sealed = run_log.settled, run_log.sealed
-            await self._work(self._scheduler, sending, steering, watch)
+            watch = self._watch(lanes, steering, shared)
+            await self._work(self._scheduler, shared.sending, steering, watch)
         finally:
-            await sending.aclose()
+            await shared.sending.aclose()
             for reader in self._readers:
                 reader.close()
-        return self._end(recorder, stopper, lanes)
+        return self._end(shared.recorder, shared.stopper, lanes)
+
+    def _log_start(self, plans: list[LanePlan], processes: int) -> None:
+        self._log.event(
+            "started",
+            rows=self.opened.plan.rows,
+            settled=self.opened.settled.count,
+            slots={plan.name: plan.slots for plan in plans},
+            processes=processes,
+        )
+        self._log.event("estimated", models=self.expectation.estimates)
+
+    def _shared(self, session: Session, processes: int) -> Shared:
+        clock, stopper, originals = SystemClock(), Stopper(), Originals()
+        return Shared(
+            given=self._given,
+            opened=self.opened,
+            growth=self._growth,
+            recorder=self._recorder(stopper, session.backlog, originals),
+            originals=originals,
+            stopper=stopper,
+            sending=new_sending(
+                self.endpoints.values(),
+                processes,
+                transport=self.spec.transport,
+                clock=clock,
+                notice=self._notice,
+            ),
+            clock=clock,
+            purse=open_purse(self.spec, self.opened),
+            rng=Random(),  # noqa: S311  # jitter, not secrets
+            reader=self._reader,
+            only=self.only,
+        )
+
+    def _watch(self, lanes: list[Lane], steering: Steering, shared: Shared) -> Watch:
+        """Who looks at the run while it goes on: now and then, and before each commit."""
+        recorder, run_log = shared.recorder, RunLog(self._log)
+        watch = Watch(
+            lanes,
+            recorder,
+            self.console.progress(self.opened.plan.rows, recorder.tally.settled),
+            growth=self._growth,
+            purse=shared.purse,
+            steering=steering,
+            sending=shared.sending,
+            clock=shared.clock,
+            run_log=run_log,
+        )
+        audit = Audit(
+            lanes,
+            self.opened.tally,
+            binding=watch.binding,
+            clock=shared.clock,
+            plan=self.opened.plan,
+            most_failed=self.spec.max_failed,
+            stopper=shared.stopper,
+            drifted=self._hold_against_estimate,
+        )
+        recorder.before_commit = audit.look
+        recorder.on_settled, recorder.on_sealed = run_log.settled, run_log.sealed
+        return watch
 
     async def _work(
         self, scheduler: Scheduler, sending: Sending, steering: Steering, watch: Watch
@@ -355,34 +317,10 @@ class Execution:
             {"tally": encode_tally(tally), "session": encode_session(session)}
         )
 
-    def _measuring(
-        self, lanes: list[Lane], binding: Binding, clock: SystemClock
-    ) -> Callable[[Tally], None]:
-        """What brings a tally's measures up to now, those of earlier starts included."""
-        began, wall_before = clock.now(), self.opened.tally.wall_s
-        binding.looks.update(self.opened.tally.looks)
-        occupied = {
-            name: (tally.used_slot_s, tally.offered_slot_s)
-            for name, tally in self.opened.tally.models.items()
-        }
-
-        most_failed = self.spec.max_failed
-
-        def measure(tally: Tally) -> None:
-            tally.wall_s = wall_before + clock.now() - began
-            tally.looks = dict(binding.looks)
-            for name in {lane.pool.model.name for lane in lanes}:
-                mine = [lane for lane in lanes if lane.pool.model.name == name]
-                _set_occupancy(tally, mine, occupied.get(name, (0.0, 0.0)))
-            failed = sum(model.failed for model in tally.models.values())
-            if most_failed is not None and failed > most_failed.of(self.opened.plan.rows):
-                why = too_many_failed(failed, most_failed.said)
-                self.stop_feeding(StopReason(Cause.FAILURES, why))
-            if (words := self.expectation.look(tally)) is not None:
-                self.console.say(words)
-                self._log.event("drifted", message=words)
-
-        return measure
+    def _hold_against_estimate(self, tally: Tally) -> None:
+        if (words := self.expectation.look(tally)) is not None:
+            self.console.say(words)
+            self._log.event("drifted", message=words)
 
     # -- parts -------------------------------------------------------------------------------------
 
@@ -522,15 +460,3 @@ def _session(plans: list[LanePlan], *, at_once: int) -> Session:
     }
     slots = sum(plan.slots for plan in plans)
     return Session(notes, backlog=max(_BACKLOG_LEAST, slots))
-
-
-def _set_occupancy(tally: Tally, lanes: list[Lane], before: tuple[float, float]) -> None:
-    """What one model's lanes have used and offered, those of earlier starts included."""
-    used, offered = before
-    for lane in lanes:
-        lane.pool.gate.utilization()  # brings its account up to now
-        used += lane.pool.gate.occupancy.used
-        offered += lane.pool.gate.occupancy.offered
-    model = lanes[0].pool.model
-    kept = tally.of(model.name, model.price.currency)
-    kept.used_slot_s, kept.offered_slot_s = used, offered

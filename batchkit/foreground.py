@@ -10,7 +10,8 @@ import anyio
 import anyio.abc
 
 from batchkit.errors import InterruptedByError, StoppedError
-from batchkit.execution import Console, Ending, Execution, going_on, prepared
+from batchkit.execution import Console, Ending, Execution
+from batchkit.launch import going_on, prepared
 from batchkit.spec import Spec
 from batchkit.stopping import Cause, StopReason
 from batchkit.wording import shown_names

@@ -34,7 +34,7 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-from batchkit import execution
+from batchkit import execution, launch
 from batchkit.attempts import Exchange
 from batchkit.clock import SystemClock
 from batchkit.endpoints import Endpoint
@@ -118,7 +118,7 @@ def run(here: Path, url: str, in_flight: int, workers: int | None) -> dict[str, 
     spec = load_spec(here / "q.jsonl", options)
     with (
         mock.patch.object(execution, "new_sending", sending),
-        execution.prepared(spec, console) as prepared,
+        launch.prepared(spec, console) as prepared,
     ):
         began, began_cpu = time.perf_counter(), time.process_time()
         ending = anyio.run(prepared.run, backend_options={"use_uvloop": True})
