@@ -87,11 +87,13 @@ class Known(msgspec.Struct, frozen=True):
     sums: Sums | None = None
 
 
-class Load(msgspec.Struct):
+class Load(msgspec.Struct, kw_only=True):
     """What rows ask of one model."""
 
     rows: int = 0
     requests: int = 0  # of these rows; more than rows where some are several
+    long_requests: int = 0  # of them, those that are limited apart (`lane_plan`)
+    longest: int = 0  # prompt tokens of the longest prompt; of a document's, their mean
     counted: int = 0  # prompt tokens, as counted here
     room: int = 0  # completion tokens that the answers may have at most
     bound: int = 0  # PICO; the most that one attempt of each request can cost

@@ -121,4 +121,10 @@ def _load(spec: Spec, plan: Plan, name: str) -> Load:
     limit = model.max_output or model.context
     room = share.requests * (min(asked, limit) if isinstance(asked, int) else limit)
     bound = Rates.of(model.price).bound(0, room)
-    return Load(share.rows - share.copies, share.requests, share.prompt_tokens, room, bound)
+    return Load(
+        rows=share.rows - share.copies,
+        requests=share.requests,
+        counted=share.prompt_tokens,
+        room=room,
+        bound=bound,
+    )

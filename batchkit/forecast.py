@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from batchkit.accounting import Rates
-from batchkit.document import Document, first_of
+from batchkit.document import Document, first_of, requests_of
 from batchkit.endpoints import address_of
 from batchkit.estimate import Estimate, Interval, Known, Load, Source, Sums, estimate, makespan
 from batchkit.history import History, Measured
+from batchkit.lane_plan import LanePlan, lanes_of_job, lanes_of_model
 from batchkit.models import Model, Tier
+from batchkit.plan import mean_tokens
 from batchkit.prepare import Builder
 from batchkit.purse import prompt_bound
 from batchkit.records import Request
@@ -37,7 +39,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     input: str
     tier: Tier
     asked: list[Estimate]  # a model each, for the rows that ask it
-    seconds: Interval  # at the limits in force; models go on side by side
+    seconds: Interval  # at the limits in force; lanes go on side by side
     options: list[Option]
 
 
@@ -69,6 +71,7 @@ class CountingBuilder:
         asked = self._builder.build(raw)
         prompts = self._prompts(asked)
         most = first_of(asked).params.get("max_tokens")
+        mean = mean_tokens(asked.prompt_tokens, requests_of(asked))  # what a lane is chosen by
         for model, rates in self._models:
             loads = [self.options[model.name]]
             if model.name == asked.model:
@@ -78,6 +81,9 @@ class CountingBuilder:
             for load in loads:
                 load.rows += 1
                 load.requests += len(prompts)
+                load.longest = max(load.longest, mean)
+                if model.long_prompt is not None and mean > model.long_prompt.above:
+                    load.long_requests += len(prompts)
                 load.counted += sum(prompt.counted for prompt in prompts)
                 load.room += room * len(prompts)
                 load.bound += sum(rates.bound(min(p.most, model.context), room) for p in prompts)
@@ -148,20 +154,26 @@ def place_of(spec: Spec, name: str) -> str:
 
 
 def forecast(
-    spec: Spec, counted: CountingBuilder, knowledge: Knowledge, slots: Mapping[str, int]
+    spec: Spec,
+    counted: CountingBuilder,
+    knowledge: Knowledge,
+    slots: Callable[[LanePlan], int] = lambda lane: lane.slots,
 ) -> Forecast:
-    """The forecast of rows that were counted; `slots` is what may be in flight, per asked model."""
-    asked = [
-        estimate(spec.table[name], load, knowledge.of(name)) for name, load in counted.asked.items()
-    ]
+    """The forecast of rows that were counted; `slots` is what may be in flight in a lane."""
+    asked = {
+        name: estimate(spec.table[name], load, knowledge.of(name))
+        for name, load in counted.asked.items()
+    }
     return Forecast(
         rows=sum(load.rows for load in counted.asked.values()),
         copies=counted.copies,
         input=str(spec.input),
         tier=spec.tier,
-        asked=asked,
+        asked=list(asked.values()),
         seconds=_longest(
-            [makespan(one.requests, slots[one.model], one.latency_s) for one in asked]
+            _seconds(lane, counted.asked[name], asked[name].latency_s, slots(lane))
+            for lane in lanes_of_job(spec, counted.asked)
+            if (name := lane.model.name) in asked
         ),
         options=[
             _option(spec, name, load, knowledge.of_other(name, counted.asked))
@@ -171,20 +183,41 @@ def forecast(
 
 
 def _option(spec: Spec, name: str, load: Load, known: Known) -> Option:
-    found = estimate(spec.table[name], load, known)
+    model = spec.table[name]
+    found = estimate(model, load, known)
     return Option(
         found,
         {
-            tier: makespan(found.requests, spec.slots(name, tier), found.latency_s)
+            tier: _longest(
+                _seconds(lane, load, found.latency_s, lane.slots)
+                for lane in lanes_of_model(
+                    model,
+                    tier=tier,
+                    slots=spec.slots(name, tier),
+                    requests=load.requests,
+                    longest=load.longest,
+                )
+            )
             for tier in Tier
-            if spec.table[name].has_slots(tier)
+            if model.has_slots(tier)
         },
     )
 
 
-def _longest(intervals: list[Interval]) -> Interval:
+def _seconds(lane: LanePlan, load: Load, latency_s: Interval, slots: int) -> Interval:
+    """How long a lane takes for its part of a model's load."""
+    requests = load.requests
+    if lane.above is not None:
+        requests = load.long_requests
+    elif lane.up_to is not None:
+        requests -= load.long_requests
+    return makespan(requests, slots, latency_s)
+
+
+def _longest(intervals: Iterable[Interval]) -> Interval:
+    found = list(intervals)
     return Interval(
-        max((one.p10 for one in intervals), default=0.0),
-        max((one.p50 for one in intervals), default=0.0),
-        max((one.p90 for one in intervals), default=0.0),
+        max((one.p10 for one in found), default=0.0),
+        max((one.p50 for one in found), default=0.0),
+        max((one.p90 for one in found), default=0.0),
     )

@@ -11,10 +11,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Protocol
+
 import msgspec
 
 from batchkit.models import Model, Tier
-from batchkit.plan import Plan
+from batchkit.plan import ModelShare, Plan
 from batchkit.spec import Spec
 
 ENDLESS = 1 << 62  # rows, requests or tokens that nobody has counted yet
@@ -24,6 +27,13 @@ LONG = " (long)"  # after the model's name; a model's name has no spaces
 def go_on_to(fallback: tuple[str, ...], model: str) -> tuple[str, ...]:
     """The models that rows of `model` go on to: those behind it, so that none leads back."""
     return fallback[fallback.index(model) + 1 :] if model in fallback else fallback
+
+
+class Asked(Protocol):
+    """What is asked of one model."""
+
+    requests: int
+    longest: int  # prompt tokens of the longest prompt; of a document's, their mean
 
 
 class LanePlan(msgspec.Struct, frozen=True):
@@ -59,32 +69,31 @@ def models_of(spec: Spec, plan: Plan) -> list[str]:
 
 def plan_lanes(spec: Spec, plan: Plan) -> list[LanePlan]:
     """The lanes of every model of the plan, and of those that rows may go on to."""
+    if plan.is_whole:
+        return lanes_of_job(spec, dict(zip(plan.models, plan.shares, strict=True)))
+    uncounted = ModelShare(requests=ENDLESS, longest=ENDLESS)
+    return lanes_of_job(spec, dict.fromkeys(models_of(spec, plan), uncounted))
+
+
+def lanes_of_job(spec: Spec, asked: Mapping[str, Asked]) -> list[LanePlan]:
+    """The lanes of every model that is asked, and of those that rows may go on to."""
     lanes: list[LanePlan] = []
-    for name in models_of(spec, plan):
-        requests = longest = ENDLESS
-        if plan.is_whole:
-            shares = plan.shares if name in spec.fallback else [plan.share(name)]
-            requests = sum(share.requests for share in shares)
-            longest = max(share.longest for share in shares)
-        lanes += _lanes_of(
+    for name in dict.fromkeys([*asked, *spec.fallback]):
+        shares = list(asked.values()) if name in spec.fallback else [asked[name]]
+        lanes += lanes_of_model(
             spec.table[name],
             tier=spec.tier,
             slots=spec.slots(name),
-            requests=requests,
-            longest=longest,
+            requests=min(ENDLESS, sum(share.requests for share in shares)),
+            longest=max((share.longest for share in shares), default=0),
         )
     return lanes
 
 
-def split(slots: int, long_slots: int) -> tuple[int, int]:
-    """A model's slots for its two lanes, the long prompts' last: each has one at least."""
-    apart = max(1, min(long_slots, slots - 1))
-    return max(1, slots - apart), apart
-
-
-def _lanes_of(
+def lanes_of_model(
     model: Model, *, tier: Tier, slots: int, requests: int, longest: int
 ) -> list[LanePlan]:
+    """The lanes of one model at an account's level; `slots` are those that the user allows."""
     rule, table = model.long_prompt, model.slots(tier)
     long_slots = model.long_slots(tier)
     if rule is None or long_slots is None or longest <= rule.above or slots == 1:
@@ -94,3 +103,9 @@ def _lanes_of(
         LanePlan(model, short_table, short, requests, up_to=rule.above),
         LanePlan(model, long_table, long, requests, above=rule.above),
     ]
+
+
+def split(slots: int, long_slots: int) -> tuple[int, int]:
+    """A model's slots for its two lanes, the long prompts' last: each has one at least."""
+    apart = max(1, min(long_slots, slots - 1))
+    return max(1, slots - apart), apart

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -17,17 +18,12 @@ from batchkit.errors import StoppedError, UsageError
 from batchkit.estimate import Estimate, Interval, Source, Sums
 from batchkit.execution import Console, Execution
 from batchkit.folder import RunFolder
-from batchkit.forecast import (
-    CountingBuilder,
-    Forecast,
-    Knowledge,
-    Option,
-    forecast,
-)
+from batchkit.forecast import CountingBuilder, Forecast, Knowledge, Option, forecast
 from batchkit.foreground import last_words, run_in_foreground
 from batchkit.history import History
 from batchkit.inputs import Input, layout_of, open_input
 from batchkit.journal import Journal
+from batchkit.lane_plan import LanePlan
 from batchkit.learned import LearnedLimits, key_fingerprint, state_folder
 from batchkit.local.model_row import LOCAL_MODEL
 from batchkit.measuring import measure_sample, sample_rows
@@ -58,7 +54,7 @@ def make_forecast(
     knowledge = Knowledge(spec, History(state_folder(os.environ)), now=time.time())
     if sample is not None:
         knowledge.sample = _ask_sample(spec, sample, say)
-    return forecast(spec, counted, knowledge, {name: _slots(spec, name) for name in counted.asked})
+    return forecast(spec, counted, knowledge, partial(_slots, spec))
 
 
 def _count(given: Input, count: Callable[..., int] | None) -> CountingBuilder:
@@ -101,16 +97,15 @@ def _offered(spec: Spec) -> Mapping[str, Model]:
     }
 
 
-def _slots(spec: Spec, name: str) -> int:
-    """What may be in flight: the table's number, or what earlier runs learned if that is less."""
-    slots = spec.slots(name)
+def _slots(spec: Spec, lane: LanePlan) -> int:
+    """What may be in flight: a lane's slots, or what earlier runs learned if that is less."""
     try:
-        endpoint = resolve(spec, spec.table[name], os.environ, None)
+        endpoint = resolve(spec, lane.model, os.environ, None)
     except UsageError:  # no key: nothing was learned of one
-        return slots
+        return lane.slots
     learned = LearnedLimits(state_folder(os.environ))
-    known = learned.start(endpoint.url, key_fingerprint(endpoint.key), name, now=time.time())
-    return slots if known is None else min(slots, known)
+    known = learned.start(endpoint.url, key_fingerprint(endpoint.key), lane.name, now=time.time())
+    return lane.slots if known is None else min(lane.slots, known)
 
 
 def _ask_sample(spec: Spec, size: int, say: Callable[[str], None]) -> dict[str, Sums]:

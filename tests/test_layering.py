@@ -42,7 +42,7 @@ LAYERS = [
     {"given_schema"},
     {"spec"},
     {"plan", "summary", "adaptive", "estimate", "prefix_order"},
-    {"growth"},
+    {"growth", "lane_plan"},
     # one I/O each
     {
         "folder",
@@ -72,7 +72,7 @@ LAYERS = [
     {"hedge", "pool"},
     {"answer_check", "feeder", "label_sources", "example_rows", "sending"},
     {"recipe"},
-    {"inputs", "scheduler", "lane_plan"},
+    {"inputs", "scheduler"},
     {"planner"},
     {"opening"},
     {"resume"},

@@ -133,7 +133,8 @@ def test_an_interval_is_in_order_and_never_negative(
     rows: int, counted: int, room: int, measured: int, source: Source
 ) -> None:
     sums = sums_of(population(measured, 8)) if source is not Source.ASSUMED else None
-    found = estimate(MODEL, Load(rows, rows, counted, room), Known(source, sums))
+    load = Load(rows=rows, requests=rows, counted=counted, room=room)
+    found = estimate(MODEL, load, Known(source, sums))
     seconds = makespan(rows, 10, found.latency_s)
     for one in (found.prompt_tokens, found.completion_tokens, found.cost, seconds):
         assert 0 <= one.p10 <= one.p50 <= one.p90

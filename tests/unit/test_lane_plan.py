@@ -92,6 +92,11 @@ def test_a_model_that_rows_go_on_to_has_a_lane_without_rows_of_its_own(load: Any
     ]
 
 
+def test_a_plan_whose_rows_are_all_invalid_has_the_lanes_of_its_fallback_alone(load: Any) -> None:
+    spec = load(fallback=[FLASH])
+    assert lanes(spec, Plan(1, 1, [], [], {}, {}, None, 10, "arrow", "")) == [(FLASH, 200, 0)]
+
+
 def test_rows_go_on_to_the_models_behind_theirs() -> None:
     assert go_on_to(("a", "b", "c"), "x") == ("a", "b", "c")
     assert go_on_to(("a", "b", "c"), "a") == ("b", "c")
