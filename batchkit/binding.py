@@ -1,9 +1,12 @@
 """What holds a run back, in one word, looked at every now and then from the engine's own counters.
 
-In this order, the first that fits: the purse waits (`budget`); the recorder's backlog is full
-(`recorder`); the event loop comes late (`client`); slots are taken (`limit`); slots are free since
-requests wait to be tried again (`endpoint`), or since no rows are there though the process is not
-busy (`input`), or else (`client`).
+In this order, the first that fits: the purse waits (`budget`); the recorder's backlog is full and
+the process not busy (`recorder`); the event loop comes late (`client`); slots are taken (`limit`);
+slots are free since requests wait to be tried again (`endpoint`), or since no rows are there though
+the process is not busy (`input`), or else (`client`).
+
+A disk is waited for with an idle processor. Where the processor is busy the backlog fills as well,
+since the recorder shares it, and a faster disk would help nothing.
 """
 
 from __future__ import annotations
@@ -65,7 +68,7 @@ def bound_of(
         return None
     if waits_for_money:
         return Bound.BUDGET
-    if backlog >= _FULL:
+    if backlog >= _FULL and cpu < _BUSY:
         return Bound.RECORDER
     return Bound.CLIENT if lag_s >= _LATE_S else _of_slots(pending, cpu)
 
