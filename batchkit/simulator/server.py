@@ -16,7 +16,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -68,6 +68,7 @@ class _Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: dict[str, int] = {}
     arrears: bool | None = None
     faults: dict[str, float] | None = None
+    hold_after: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class _Http:
@@ -123,6 +124,8 @@ class _Http:
                 self._service.set_faults(control.faults)
         except (msgspec.DecodeError, UnicodeDecodeError, UsageError) as error:
             return web.Response(status=400, text=str(error))
+        if control.hold_after is not msgspec.UNSET:
+            self._service.hold_after(control.hold_after)
         if control.arrears is not None:
             self._service.arrears = control.arrears
         return _json(b"{}")

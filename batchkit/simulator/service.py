@@ -114,6 +114,11 @@ class Service:
         """Draw faults by these probabilities from now on; raises `UsageError`."""
         self._faults = FaultPlan(faults)
 
+    def hold_after(self, requests: int | None) -> None:
+        """Answer so many more requests of each model, and hold what comes then; None: hold none."""
+        for slots in self._slots.values():
+            slots.until_hold = requests
+
     def admit(
         self, raw: bytes, authorization: str | None = None, dialect: Dialect = Dialect.GLM
     ) -> Admission | ErrorAnswer:
@@ -214,6 +219,8 @@ class Service:
             rng = seeded(options.seed, call.digest, begun)
             fault = fault or self._faults.fault(rng)
             latency_s = self._latency.seconds(rng)
+        if slots.is_held():
+            fault = Mode.HANG
         said = answer(
             call,
             seeded(options.seed, call.digest),

@@ -18,6 +18,7 @@ class Slots:
         self.requests = 0
         self.answered = 0
         self.refused = 0
+        self.until_hold: int | None = None  # requests that are answered before all are held
         self._held_s = 0.0
         self._since = 0.0
 
@@ -27,6 +28,15 @@ class Slots:
         self._since = now
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
+
+    def is_held(self) -> bool:
+        """Count a request; whether it is to be held without an answer."""
+        if self.until_hold is None:
+            return False
+        if self.until_hold == 0:
+            return True
+        self.until_hold -= 1
+        return False
 
     def give_back(self, now: float) -> None:
         """End a request."""

@@ -32,12 +32,15 @@ def write_requests(
     distinct: int | None = None,
     **rest: Any,
 ) -> list[str]:
-    """A request file of `count` rows, spread over `models`, with so many prompts; their ids."""
+    """A request file of `count` rows, spread over `models`, with so many prompts; their ids.
+
+    All prompts are as long, so that rows are sent in input order.
+    """
     ids = [f"q-{n}" for n in range(count)]
     with path.open("w", encoding="utf-8") as file:
         for n, custom_id in enumerate(ids):
             asked = n % (distinct or count)
-            prompt = f"Question {asked} of {path.parent.name}?"
+            prompt = f"Question {asked:04} of {path.parent.name}?"
             row = {"custom_id": custom_id, "model": models[asked % len(models)], "prompt": prompt}
             file.write(json.dumps(row | {"max_tokens": 40} | rest) + "\n")
     return ids

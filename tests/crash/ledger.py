@@ -61,6 +61,8 @@ class Ledger(NamedTuple):
 
 def read_ledger(out: Path) -> Ledger | None:
     """The ledger of the run in `out`, checked; None if it has no plan yet. Leaves `out` alone."""
+    if not out.exists():
+        return None
     with tempfile.TemporaryDirectory(prefix="ledger-") as scratch:
         copy = Path(scratch) / "out"
         shutil.copytree(out, copy)

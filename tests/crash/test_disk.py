@@ -13,7 +13,7 @@ import pytest
 from tests.crash.conftest import write_requests
 from tests.crash.ledger import Ledger, check_finished, read_ledger
 from tests.crash.service import Service, serving
-from tests.crash.tracing import needs_strace, spoiling
+from tests.crash.tracing import needs_strace, spoiled, spoiling
 from tests.crash.victim import Ended, Victim, run, start
 
 ROWS = 120
@@ -35,7 +35,10 @@ REMEDIES = {
 
 
 class Site(NamedTuple):
-    """A call that fails: on which of the run's files, how, and at which of its calls."""
+    """A call that fails: on which of the run's files, how, and at which of a thread's calls.
+
+    The main thread makes 11 `pwrite64` and 5 `fdatasync` on the journal before anything is sent.
+    """
 
     syscall: str
     name: str
@@ -52,14 +55,14 @@ class Site(NamedTuple):
 
 
 WHILE_SENDING = [
-    Site("pwrite64", "journal.db-wal", "ENOSPC", "60..63"),
+    Site("pwrite64", "journal.db-wal", "ENOSPC", "20..23"),
     Site("write", "results/part-00000.arrow.tmp", "ENOSPC", "1"),
 ]
 WHILE_SENDING_TOO = [
-    Site("fdatasync", "journal.db-wal", "EIO", "12"),
+    Site("fdatasync", "journal.db-wal", "EIO", "7"),
     Site("fsync", "results", "EIO", "1"),
-    Site("pwrite64", "journal.db-wal", "EIO", "80"),
-    Site("fdatasync", "journal.db-wal", "ENOSPC", "9..10"),
+    Site("pwrite64", "journal.db-wal", "EIO", "20"),
+    Site("fdatasync", "journal.db-wal", "ENOSPC", "7..8"),
     Site("mkdir", "results", "ENOSPC", "1"),
     Site("openat", "results/part-00000.arrow.tmp", "EDQUOT", "1"),
     Site("write", "results/part-00001.arrow.tmp", "EIO", "2"),
@@ -107,11 +110,11 @@ class Bench:
         self.words = ["q.jsonl", "--endpoint", service.url, "--concurrency", "3", "-q"]
         self._before = service.stats
 
-    def start(self, *words: str, site: Site | None = None) -> Victim:
+    def start(self, *words: str, site: Site | None = None, record: Path | None = None) -> Victim:
         tracer: list[str] = []
         if site is not None:
-            spoiled = [self.out / site.name]
-            tracer = spoiling(site.syscall, spoiled, f"error={site.error}", when=site.when)
+            places, what = [self.out / site.name], f"error={site.error}"
+            tracer = spoiling(site.syscall, places, what, when=site.when, record=record)
         return start(self.here, *self.words, "-o", self.out, *words, tracer=tracer)
 
     @property
@@ -188,17 +191,21 @@ def test_a_summary_that_cannot_be_written_is_written_next_time(site: Site, bench
 
 @needs_strace
 @sites(
-    [Site("fdatasync", "journal.db-wal", "EIO", "8+")],
+    [Site("fdatasync", "journal.db-wal", "EIO", "7+")],
     [
-        Site("pwrite64", "journal.db-wal", "ENOSPC", "80+"),
+        Site("pwrite64", "journal.db-wal", "ENOSPC", "20+"),
         Site("write", "results/part-00000.arrow.tmp", "ENOSPC", "1+"),
     ],
 )
 def test_a_disk_that_stays_bad_ends_the_run_within_the_drain(site: Site, bench: Bench) -> None:
-    """What could not be committed in time is lost, and reported; it never looks complete."""
-    begun = time.monotonic()
-    ended = bench.start("--drain", "1", site=site).wait()
-    assert time.monotonic() - begun < 30
+    """What could not be committed in time is lost, and reported; it never looks complete.
+
+    How long it tried is told by its tries, of which there is one a second: of the group, the part,
+    what `status` shows and the session. 30 s, which are the default, would be over 40.
+    """
+    record = bench.here / "calls"
+    ended = bench.start("--drain", "1", site=site, record=record).wait()
+    assert 1 <= spoiled(record) <= 12
     ledger = bench.ledger()
     safe = len(ledger.results)
     check_stopped(ended, site.words, f": {safe:,} of {ROWS} rows are safe in {bench.out}")
@@ -212,7 +219,7 @@ def test_a_disk_that_stays_bad_ends_the_run_within_the_drain(site: Site, bench: 
 @needs_strace
 def test_a_slow_fsync_keeps_what_a_kill_can_lose_bounded(bench: Bench) -> None:
     """Answers do not pile up unwritten: the bound that is reported holds."""
-    tracer = spoiling("fdatasync", [bench.out / "journal.db-wal"], "delay_enter=300000", when="8+")
+    tracer = spoiling("fdatasync", [bench.out / "journal.db-wal"], "delay_enter=300000", when="7+")
     victim = start(bench.here, *bench.words, "-o", bench.out, tracer=tracer)
     victim.wait_until(lambda: bench.asked_now >= 30 and bench.is_still)
     victim.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -19,9 +20,12 @@ from tests.crash.service import Service, serving
 from tests.crash.tracing import spoiling, tracing_works
 from tests.crash.victim import Victim, run, start
 
+pytestmark = pytest.mark.timeout(300)  # a dozen processes, one after the other
+
 SLOTS = 8  # of each of three models
-ROWS = 800
-DOCUMENTS = 70
+ROWS = 1200
+DOCUMENTS = 100
+ANSWERS = 26  # of a model until a start is killed: a lane's third of a part, and what came first
 FAULTS = {
     "reset": 0.01,
     "cut": 0.01,
@@ -32,8 +36,8 @@ FAULTS = {
 }
 SITES = [
     ("fsync", "run.json.tmp", 1),
-    ("fdatasync", "journal.db-wal", 5),
-    ("pwrite64", "journal.db-wal", 30),
+    ("fdatasync", "journal.db-wal", 3),
+    ("pwrite64", "journal.db-wal", 20),
     ("fsync", "results/part-{part:05}.arrow.tmp", 1),
     ("unlink", "results/part-{part:05}.arrow.tmp", 1),
     ("rename", "results/part-{part:05}.arrow.tmp", 1),
@@ -42,24 +46,25 @@ SITES = [
     ("fsync", "attempts", 1),
     ("fdatasync", "journal.db-wal", 1),
 ]
-"""Where a kill hits, in this order: system call, file of the run (next part), at which call."""
+"""Where a kill hits, in this order: system call, file (next part), which of a thread's calls."""
 EAGER_SITES = [
     ("pwrite64", "journal.db-wal", 3),  # the plan without rows
     ("fdatasync", "journal.db-wal", 4),  # the first rows
-    ("fdatasync", "journal.db-wal", 12),  # more of them beside the sending
-    ("pwrite64", "journal.db-wal", 60),
+    ("fdatasync", "journal.db-wal", 8),  # more of them beside the sending
+    ("pwrite64", "journal.db-wal", 30),
     ("fsync", "results/part-{part:05}.arrow.tmp", 1),
-    ("fdatasync", "journal.db-wal", 40),
+    ("fdatasync", "journal.db-wal", 6),
 ]
-CHUNK_SITES = [
-    ("fdatasync", "journal.db-wal", 5),
-    ("pwrite64", "journal.db-wal", 40),
-    ("rename", "results/part-{part:05}.arrow.tmp", 1),
-]
+WAL_SITES = [("fdatasync", "journal.db-wal", 3), ("pwrite64", "journal.db-wal", 20)]
+RENAME = ("rename", "results/part-{part:05}.arrow.tmp", 1)
 
 
 class Attack:
-    """One run, killed again and again, and the same requests in a run that is left alone."""
+    """One run, killed again and again, and the same requests in a run that is left alone.
+
+    The service holds what a start asks beyond so many requests of each model, so that none ends
+    before it is killed, nor uses up the rows of the next: every kill hits, however fast things are.
+    """
 
     def __init__(
         self,
@@ -88,6 +93,7 @@ class Attack:
 
     def kill_at_random(self) -> None:
         """At once, while it starts, or while requests are on their way."""
+        self._service.control(hold_after=ANSWERS, faults=FAULTS)
         victim = self._start()
         if self._rng.random() < 0.3:
             time.sleep(self._rng.uniform(0, 0.8))
@@ -98,8 +104,13 @@ class Attack:
         victim.kill()
         self._killed(victim)
 
-    def kill_at(self, syscall: str, name: str, call: int) -> None:
-        """Start, and kill at the `call`-th `syscall` on one of the run's files, if it comes."""
+    def kill_at(self, syscall: str, name: str, call: int, *, answers: int | None = ANSWERS) -> None:
+        """Start, and kill at the `call`-th `syscall` on one of the run's files.
+
+        `answers` of each model lead there, or as many as there are; without faults, since a row
+        that waits to be asked again would be held then.
+        """
+        self._service.control(hold_after=answers, faults={})
         out = self._here / "out"
         part = next(n for n in count() if not (out / f"results/part-{n:05}.arrow").exists())
         path = out / name.format(part=part)
@@ -109,6 +120,7 @@ class Attack:
 
     def finish(self, *, alike: bool = True) -> None:
         """Left alone, the run ends as if nothing had happened: `alike` to one without kills."""
+        self._service.control(hold_after=None, faults=FAULTS)
         assert self._start().wait().code == 0
         self._check()
         out = self._here / "out"
@@ -128,11 +140,11 @@ class Attack:
         return start(self._here, *words, tracer=tracer, block_rows=self._block_rows)
 
     def _killed(self, victim: Victim) -> None:
-        was_killed = victim.wait().code < 0
+        assert victim.wait().code == -signal.SIGKILL
         self._check()
-        self.kills += was_killed
+        self.kills += 1
         if self._ledger is not None:
-            self.early_kills += was_killed and self._ledger.total_rows < len(self._ids)
+            self.early_kills += self._ledger.total_rows < len(self._ids)
 
     def _check(self) -> None:
         """What stood in the folder before stands there still; what is unrecorded is bounded."""
@@ -160,12 +172,13 @@ def test_kills_at_any_moment_lose_nothing(seed: int, tmp_path: Path) -> None:
     with faulty_service() as service:
         ids = write_requests(tmp_path / "q.jsonl", ROWS)
         attack = Attack(tmp_path, service, Random(seed), "q.jsonl", ids)
+        for _ in range(2):
+            attack.kill_at_random()
         for site in SITES if tracing_works() else []:
             attack.kill_at(*site)
-        for _ in range(4):
+        for _ in range(2):
             attack.kill_at_random()
         attack.finish()
-    assert attack.kills >= (8 if tracing_works() else 3)
 
 
 @pytest.mark.parametrize(
@@ -179,12 +192,13 @@ def test_kills_in_the_middle_of_documents_ask_only_unanswered_chunks_again(
         ids = write_documents(tmp_path, DOCUMENTS)
         attack = Attack(tmp_path, service, Random(seed), "job.toml", ids)
         assert attack.requests > 5 * DOCUMENTS
-        for site in CHUNK_SITES if tracing_works() else []:
+        for site in WAL_SITES if tracing_works() else []:
             attack.kill_at(*site)
         for _ in range(2):
             attack.kill_at_random()
+        if tracing_works():
+            attack.kill_at(*RENAME, answers=None)  # a run cannot end without it
         attack.finish()
-    assert attack.kills >= (3 if tracing_works() else 1)
 
 
 @pytest.mark.parametrize(
@@ -196,12 +210,11 @@ def test_kills_in_a_run_with_equal_rows_ask_none_of_them_twice(seed: int, tmp_pa
         ids = write_requests(tmp_path / "q.jsonl", 2 * ROWS, distinct=ROWS // 2)
         attack = Attack(tmp_path, service, Random(seed), "q.jsonl", ids, "--dedupe")
         assert attack.requests == ROWS // 2
-        for site in CHUNK_SITES if tracing_works() else []:
+        for site in [*WAL_SITES, RENAME] if tracing_works() else []:
             attack.kill_at(*site)
         for _ in range(3):
             attack.kill_at_random()
         attack.finish()
-    assert attack.kills >= 2
     assert summary(tmp_path / "out")["deduplicated"] == 3 * ROWS // 2
 
 
@@ -226,8 +239,7 @@ def test_kills_while_the_input_is_still_checked_lose_nothing(seed: int, tmp_path
         for _ in range(3):
             attack.kill_at_random()
         attack.finish()
-    assert attack.kills >= (5 if tracing_works() else 2)
-    assert attack.early_kills >= (3 if tracing_works() else 1)
+    assert attack.early_kills >= 3 or not tracing_works()
 
 
 def test_kills_lose_nothing_while_rows_are_asked_twice_or_go_on(tmp_path: Path) -> None:
@@ -242,4 +254,3 @@ def test_kills_lose_nothing_while_rows_are_asked_twice_or_go_on(tmp_path: Path) 
         for _ in range(5):
             attack.kill_at_random()
         attack.finish(alike=False)
-    assert attack.kills >= 2

@@ -17,7 +17,7 @@ from tests.crash.victim import ENVIRONMENT, command
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    with serving("--latency", "0.01", "--mark", "Question 7 of=filtered") as running:
+    with serving("--latency", "0.01", "--mark", "Question 0007 of=filtered") as running:
         yield running
 
 

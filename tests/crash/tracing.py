@@ -22,13 +22,34 @@ needs_strace = pytest.mark.skipif(
 
 
 def spoiling(
-    syscall: str, paths: Iterable[Path], what: str, *, when: str | None = None
+    syscall: str,
+    paths: Iterable[Path],
+    what: str,
+    *,
+    when: str | None = None,
+    record: Path | None = None,
 ) -> list[str]:
     """A command prefix: `syscall`s on `paths` are spoiled by `what`, as strace's `inject` has it.
 
-    The victim stays the direct child, so that signals and exit codes are its own.
+    The victim stays the direct child, so that signals and exit codes are its own. `record` gets a
+    line for each of the calls, see `spoiled`.
     """
     rule = f"inject={syscall}:{what}" + (f":when={when}" if when else "")
     places = [word for path in paths for word in ("-P", str(path))]
-    options = ["-D", "-f", "-qq", "-o", os.devnull, "-e", f"trace={syscall}", "-e", rule]
+    options = [
+        "-D",
+        "-f",
+        "-qq",
+        "-o",
+        str(record or os.devnull),
+        "-e",
+        f"trace={syscall}",
+        "-e",
+        rule,
+    ]
     return ["strace", *options, *places]
+
+
+def spoiled(record: Path) -> int:
+    """How many calls were spoiled."""
+    return record.read_text("utf-8").count("(INJECTED)")

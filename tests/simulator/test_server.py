@@ -104,8 +104,32 @@ async def test_limits_faults_and_arrears_change_over_http(http: aiohttp.ClientSe
         assert (await post(http, running))[1]["error"]["code"] == "1113"
         assert await change(arrears=False) == 200
         assert (await post(http, running))[0] == 200
-        for bad in ({"limits": {"glm-9": 1}}, {"faults": {"x": 1}}, {"what": 1}, {"arrears": "y"}):
+        for bad in (
+            {"limits": {"glm-9": 1}},
+            {"faults": {"x": 1}},
+            {"what": 1},
+            {"arrears": "y"},
+            {"hold_after": -1},
+        ):
             assert await change(**bad) == 400
+
+
+async def test_requests_are_held_over_http_until_their_client_leaves(
+    http: aiohttp.ClientSession,
+) -> None:
+    async with serve() as running:
+        for holds in (0, None):
+            control = {"hold_after": holds}
+            async with http.post(running.origin + "/_control", json=control) as response:
+                assert response.status == 200
+            async with anyio.create_task_group() as group:
+                group.start_soon(post, http, running)
+                if holds == 0:
+                    await wait_for_in_flight(running, FLASH, 1)
+                    group.cancel_scope.cancel()
+        await wait_for_in_flight(running, FLASH, 0)
+        stats = running.service.stats
+        assert (stats.abandoned, stats.answered) == (1, 1)
 
 
 async def test_counts_and_records_are_served(http: aiohttp.ClientSession) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -126,6 +127,20 @@ def test_a_refused_arrival_counts_as_an_arrival() -> None:
 def test_after_n_requests_the_account_is_in_arrears() -> None:
     account = service(arrears_after=2)
     assert [code(account, str(i)) for i in range(4)] == [None, None, "1113", "1113"]
+
+
+def test_what_comes_after_n_requests_of_a_model_is_held() -> None:
+    account = service()
+    account.hold_after(2)
+
+    def held(model: str) -> bool:
+        admitted = account.admit(raw(model=model))
+        assert isinstance(admitted, Admission)
+        return admitted.hold_s == math.inf
+
+    assert [held(model) for model in (FLASH, FLASH, FLASH, PLUS)] == [False, False, True, False]
+    account.hold_after(None)
+    assert not held(FLASH)
 
 
 def test_arrears_come_and_go_live() -> None:
