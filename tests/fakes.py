@@ -25,7 +25,7 @@ FOR_EVER = 1_000_000  # times
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait for something that happens by way of a thread."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         while not holds():  # noqa: ASYNC110  # threads tell no event
             await anyio.sleep(0.0005)
 

@@ -33,7 +33,7 @@ class Service:
 
     def quiet_stats(self) -> Stats:
         """The counts once the service has noticed that its client is gone."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while self.in_flight:
             assert time.monotonic() < deadline, "the service still has requests in flight"
             time.sleep(0.005)

@@ -82,7 +82,7 @@ def _state(pid: int) -> str | None:
 
 
 def wait_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while any(_state(pid) not in {"Z", None} for pid in pids):
         assert time.monotonic() < deadline, "a worker outlived its run"
         time.sleep(0.01)

@@ -79,7 +79,7 @@ class Victim:
         self._process.kill()
         self._process.wait()
 
-    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float = 40) -> None:
         """Wait for something that the victim brings about; its end will do too."""
         deadline = time.monotonic() + timeout_s
         while self.is_running and not condition():

@@ -127,9 +127,7 @@ def test_a_file_that_no_job_can_be_written_for_is_named(
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(NAMES, min_size=2, max_size=4, unique=True),
     kind=st.sampled_from(["classify", "extract", "translate"]),

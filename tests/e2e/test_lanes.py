@@ -172,17 +172,14 @@ def test_a_model_that_rows_cannot_go_on_to_is_told_before_anything_is_sent(
 def test_stragglers_are_asked_a_second_time(
     batchkit: Command, simulate: Simulate, here: Path
 ) -> None:
-    """A service that holds one attempt in a hundred for long ends its run much sooner."""
+    """Attempts that are never answered hold nothing up, long before their timeout of 300 s."""
     write_rows(here / "q.jsonl", prompts(300))
-    took: dict[str, float] = {}
-    for name, words in (("without", []), ("with", ["--hedge"])):
-        running = simulate(latency="0.05", faults={"slow": 0.02}, slow_s=4.0, seed=3)
-        more = ["--concurrency", "30", "--endpoint", running.url, "-o", name, "--json", *words]
-        summary = json.loads(batchkit("run", "q.jsonl", *more).out)
-        assert summary["ok"] == 300
-        assert running.service.stats.models[FLASH].max_in_flight <= 30
-        took[name] = summary["wall_s"]
-        adds_up(here / name)
+    running = simulate(latency="0.05", faults={"hang": 0.02}, seed=3)
+    words = ["--concurrency", "30", "--endpoint", running.url, "-o", "out", "--json", "--hedge"]
+    summary = json.loads(batchkit("run", "q.jsonl", *words).out)
+    assert summary["ok"] == 300
+    assert running.service.stats.models[FLASH].max_in_flight <= 30
     outrun = summary["errors"]["outrun"][""]
+    assert summary["errors"] == {"outrun": {"": outrun}}
     assert outrun == summary["unknown_billing_attempts"] > 0
-    assert took["with"] < 4.0 < took["without"]
+    adds_up(here / "out")

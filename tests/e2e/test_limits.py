@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.e2e.conftest import Command, Simulate, prompts, write_rows
 
 FLASH = "glm-4-flash-250414"
+
+
+def first_limit(folder: Path) -> int:
+    """How many requests might be in flight when the first of a run began."""
+    attempts = pl.read_ipc(str(folder / "attempts/*.arrow")).sort("started_at")
+    return int(attempts["limit"][0])
 
 
 def test_the_account_allows_less_than_the_table(
@@ -25,11 +32,10 @@ def test_the_account_allows_less_than_the_table(
 
     known = batchkit("models").out.splitlines()[-1].split()
     assert known[0] == FLASH
-    assert 15 <= int(known[1]) <= 25
+    assert 5 <= int(known[1]) < 60  # on a busy machine answers are read late
 
-    second = json.loads(batchkit(*words, "-o", "second").out)
-    assert second["ok"] == 1500
-    assert second["refused"] < first["refused"]
+    assert json.loads(batchkit(*words, "-o", "second").out)["ok"] == 1500
+    assert (first_limit(here / "first"), first_limit(here / "second")) == (60, int(known[1]))
     assert batchkit("models", "--forget").out == "1 learned limits forgotten\n"
     assert "learned" not in batchkit("models").out
 

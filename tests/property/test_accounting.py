@@ -68,7 +68,7 @@ def test_no_attempt_costs_more_than_its_bound(price: Price, usage: Usage) -> Non
     assert rates.cost(usage) <= rates.bound(usage.prompt, usage.completion)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(prices(), st.integers(0, 4)), max_size=6), st.data())
 def test_rows_attempts_and_tally_agree_to_the_last_digit(
     rows: list[tuple[Price, int]], draw: st.DataObject
@@ -92,7 +92,6 @@ def test_rows_attempts_and_tally_agree_to_the_last_digit(
     assert in_results == in_attempts == Decimal(to_text(total.cost))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**24 - 1), max_size=5))
 def test_the_money_column_holds_every_amount_exactly(amounts: list[int]) -> None:
     settled = [Settled(new_result(cost=amount), None) for amount in amounts]

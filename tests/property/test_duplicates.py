@@ -261,4 +261,4 @@ class EqualRows(RuleBasedStateMachine):
 
 
 TestEqualRows = EqualRows.TestCase
-TestEqualRows.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestEqualRows.settings = settings(max_examples=40, stateful_step_count=30)

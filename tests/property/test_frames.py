@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batchkit.errors import BY_CODE, CUT_OFF, TIMED_OUT
@@ -66,7 +66,6 @@ def test_outcomes_arrive_as_they_were(outcomes: list[Outcome]) -> None:
     assert msgspec.structs.astuple(report)[:2] == (1, 2)
 
 
-@settings(deadline=None)
 @given(st.lists(calls, max_size=5), st.integers(1, 50), st.integers(0, 20))
 def test_frames_are_told_apart_however_the_pipe_cuts_them(
     sent: list[StartCall | ExchangeCall], size: int, lost: int

@@ -27,7 +27,7 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(settled(), unique_by=lambda one: one.result.row, max_size=5),
     st.lists(attempts(), unique_by=lambda one: (one.row, one.attempt), max_size=5),
@@ -73,7 +73,7 @@ def put(here: Path, database: bytes, log: bytes | None = None) -> Path:
     return path
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0))
 def test_a_log_cut_at_any_byte_holds_the_first_groups_whole(kept: int) -> None:
     database, log = written()
@@ -89,7 +89,7 @@ def test_a_log_cut_at_any_byte_holds_the_first_groups_whole(kept: int) -> None:
     assert tried == [1000 + number for number in range(whole)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0), st.integers(1, 255), st.booleans())
 def test_a_flipped_byte_anywhere_never_yields_a_wrong_value(
     position: int, mask: int, in_log: bool
@@ -113,7 +113,7 @@ def test_a_flipped_byte_anywhere_never_yields_a_wrong_value(
     assert tally in {None, *(b"tally %d" % number for number in range(GROUPS))}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0))
 def test_a_file_cut_at_any_byte_never_yields_a_wrong_value(kept: int) -> None:
     database = closed()

@@ -70,7 +70,7 @@ class Schedule:
         assert not self.waiting or self.holding == self.slots, "a slot is free and somebody waits"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(1, 4), STEPS, st.booleans(), st.booleans())
 @pytest.mark.anyio
 async def test_no_schedule_loses_a_slot(

@@ -31,7 +31,7 @@ def test_exactly_the_repeated_ids_are_found(digests: list[int], input_bytes: int
     }
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(ROWS, min_size=1, max_size=5), st.sampled_from([1, 7, *NEAR_A_BORDER]), st.data())
 def test_any_plan_comes_back_from_any_row_on(
     pattern: list[Row | None], rows: int, draw: st.DataObject

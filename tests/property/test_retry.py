@@ -32,7 +32,7 @@ def test_a_wait_is_bounded_and_never_shorter_than_retry_after(
     assert told <= wait <= max(60.0, told + 1.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(FAILURES | FAILURES | ANSWERS, min_size=1, max_size=40),
     st.integers(1, 6),

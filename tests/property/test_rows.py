@@ -71,4 +71,4 @@ class SettledRowsMachine(RuleBasedStateMachine):
 
 
 TestSettledRows = SettledRowsMachine.TestCase
-TestSettledRows.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestSettledRows.settings = settings(max_examples=40, stateful_step_count=25)

@@ -54,7 +54,7 @@ def _outcome(values: Any, fault: str | None) -> tuple[Any, bool]:
     return values, fault is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lines=st.lists(LINES, max_size=12), is_ended=st.booleans(), picks=st.randoms())
 def test_every_line_is_a_row_or_blank(
     folder: Path, lines: list[bytes], is_ended: bool, picks: Any
@@ -78,7 +78,7 @@ def test_every_line_is_a_row_or_blank(
         ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(line=st.binary(max_size=60))
 def test_no_line_is_too_strange_to_read(line: bytes) -> None:
     values, fault = parse_row(line)
@@ -94,7 +94,7 @@ def with_all_keys(value: Any, kind: pa.DataType) -> Any:
     return value
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(values=st.lists(JSON, min_size=1, max_size=5))
 def test_a_kept_jsonl_column_comes_back(values: list[Any]) -> None:
     inference = KeepInference(["x"])

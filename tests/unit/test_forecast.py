@@ -106,7 +106,7 @@ def test_the_users_own_count_of_tokens_decides_no_lane(tmp_path: Path) -> None:
 _prompts = st.lists(st.sampled_from([SHORT, 8192, 8193, LONG]), min_size=1, max_size=3)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(st.sampled_from([FLASH, PLUS]), _prompts), max_size=40),
     concurrency=st.sampled_from([None, 1, 2, 40]),

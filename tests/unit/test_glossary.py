@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batchkit.errors import UsageError
@@ -117,7 +117,6 @@ def test_a_file_that_is_not_there_is_named(load: Load) -> None:
 WORDS = st.text(st.sampled_from("ab 银行"), min_size=1, max_size=4).filter(str.strip)
 
 
-@settings(deadline=None)  # files are written
 @given(st.lists(WORDS, min_size=1, max_size=8), st.text(st.sampled_from("ab 银行."), max_size=30))
 def test_a_term_between_spaces_is_found_unless_a_longer_one_covers_it(
     tmp_path_factory: pytest.TempPathFactory, sources: list[str], text: str

@@ -245,12 +245,15 @@ def test_equal_answers_have_equal_texts() -> None:
     ids=lambda answer: answer[:9],
 )
 def test_no_answer_of_2_mb_takes_long(answer: str) -> None:
-    """Quadratic work would take minutes, jsonschema-rs's account of every fault half of one."""
+    """Quadratic work would take minutes, jsonschema-rs's account of every fault half of one.
+
+    The processor's seconds are meant, of which others on the machine take none.
+    """
     row = {"anyOf": [{"type": "integer"}, {"const": 0}]}
     choice = schema(rows={"anyOf": [{"type": "array", "items": row}, {"const": 0}]})
-    began = time.perf_counter()
+    began = time.process_time()
     choice.read(answer)
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_reading_answers_does_not_load_pyarrow() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batchkit.sources import Raw, Source, open_source
@@ -41,7 +41,6 @@ def test_the_first_rows_have_fewer_before_them(source: Source) -> None:
     assert raws[-1] == (11, [9, 10])
 
 
-@settings(deadline=None)  # files are opened
 @given(st.data(), st.integers(1, 4))
 def test_a_cursor_gives_what_a_scan_gives_however_the_rows_are_taken(
     source: Source, data: st.DataObject, count: int

@@ -99,7 +99,7 @@ def test_a_wish_that_was_taken_and_not_answered_is_told_apart(folder: Path) -> N
     server = threading.Thread(target=take_one)
     server.start()
     with pytest.raises(StoppedError, match="has taken this and not said what came of it"):
-        send(folder, PAUSE, wait_s=0.5)
+        send(folder, PAUSE, wait_s=2.0)
     server.join()
 
 
