@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from batchkit.errors import UsageError
+from batchkit.locks import is_locked
 
 _STARTS_KEPT = 99
 _LOCK_TRIES = 5
@@ -60,18 +61,7 @@ class RunFolder:
 
     def is_held(self) -> bool:
         """Whether a process is running in this folder now."""
-        try:
-            descriptor = os.open(self.path / "run.lock", os.O_RDONLY)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        else:
-            return False
-        finally:
-            os.close(descriptor)
+        return is_locked(self.path / "run.lock")
 
     def holder(self) -> int | None:
         """The process that is running in this folder now, if one is."""

@@ -6,17 +6,15 @@ nothing about another's.
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from batchkit.estimate import Sums
+from batchkit.state_file import StateFile
 
 STALE_S = 90 * 86_400.0  # the provider's models change behind their names
-_BUSY_S = 5.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS measured (
@@ -44,16 +42,19 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History:
-    """The state file. One that cannot be used never stops anything: then nothing was measured."""
+    """The state file; where it cannot be used, nothing was measured."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "history.db"
+        self._file = StateFile(folder / "history.db", _SCHEMA)
 
     def find(self, job: str, endpoint: str, model: str, *, now: float) -> Measured | None:
         """What was measured of a job, if it is fresh."""
-        rows = self._execute(
+        rows = self._file.execute(
             "SELECT * FROM measured WHERE job = ? AND endpoint = ? AND model = ? AND at > ?",
-            (job, endpoint, model, now - STALE_S),
+            job,
+            endpoint,
+            model,
+            now - STALE_S,
         )
         try:
             return _measured(rows[0]) if rows else None
@@ -67,16 +68,7 @@ class History:
             return
         values = [getattr(measured, name) for name in Measured.__struct_fields__]
         values[5] = msgspec.json.encode(measured.sums)
-        self._execute(_KEEP, tuple(values))
-
-    def _execute(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self._path, timeout=_BUSY_S)) as db, db:
-                db.execute(_SCHEMA)
-                return db.execute(statement, values).fetchall()
-        except (OSError, sqlite3.Error):
-            return []
+        self._file.execute(_KEEP, *values)
 
 
 def _measured(row: tuple[Any, ...]) -> Measured:

@@ -14,9 +14,7 @@ nothing and takes nothing away, and a limit that has shrunk for good is learned 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,11 +22,11 @@ from typing import Any
 import msgspec
 
 from batchkit.clock import CHINA
+from batchkit.state_file import StateFile
 
 STALE_S = 30 * 86_400.0  # an account's level may have changed
 _MINUTES = 5  # with evidence; growing back from a single slot to thousands takes less
 _MINUTE_S = 60.0
-_BUSY_S = 5.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS learned (
@@ -91,10 +89,10 @@ def key_fingerprint(key: str | None) -> str:
 
 
 class LearnedLimits:
-    """The state file. One that cannot be used never stops a run: then nothing was learned."""
+    """The state file; where it cannot be used, nothing was learned."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "limits.db"
+        self._file = StateFile(folder / "limits.db", _SCHEMA)
 
     def start(self, endpoint: str, key: str, model: str, *, now: float) -> int | None:
         """Where to start: what was learned at this hour, else what was learned last."""
@@ -108,25 +106,16 @@ class LearnedLimits:
     def learn(self, endpoint: str, key: str, model: str, slots: int, *, now: float) -> None:
         """Remember that `slots` were let in."""
         values = (endpoint, key, model, _hour(now), slots, now)
-        self._execute("INSERT OR REPLACE INTO learned VALUES (?, ?, ?, ?, ?, ?)", *values)
+        self._file.execute("INSERT OR REPLACE INTO learned VALUES (?, ?, ?, ?, ?, ?)", *values)
 
     def all(self) -> list[Learned]:
         """Everything that was learned, the latest first."""
-        rows = self._execute("SELECT * FROM learned ORDER BY at DESC")
+        rows = self._file.execute("SELECT * FROM learned ORDER BY at DESC")
         return [msgspec.convert(row, Learned, strict=False) for row in map(_named, rows)]
 
     def forget(self) -> int:
         """Forget everything; how many entries that were."""
-        return len(self._execute("DELETE FROM learned RETURNING slots"))
-
-    def _execute(self, statement: str, *values: str | float) -> list[tuple[Any, ...]]:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self._path, timeout=_BUSY_S)) as db, db:
-                db.execute(_SCHEMA)
-                return db.execute(statement, values).fetchall()
-        except (OSError, sqlite3.Error):
-            return []
+        return len(self._file.execute("DELETE FROM learned RETURNING slots"))
 
 
 def _named(row: tuple[Any, ...]) -> dict[str, Any]:

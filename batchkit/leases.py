@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from batchkit.locks import is_locked
 from batchkit.shares import Account, Ask, Holding, Others, Share, share_of, wall_after
 
 LOAN_S = 5.0  # a run asks several times a second
@@ -125,26 +126,12 @@ class Leases:
             )
             if not self._db.execute("SELECT 1 FROM lease WHERE run = ?", (run.id,)).fetchone():
                 self._db.execute("DELETE FROM run WHERE id = ?", (run.id,))
-                if not self._is_locked(run.lock):
+                if not is_locked(self._locks / run.lock):
                     (self._locks / run.lock).unlink(missing_ok=True)
 
     def _has_ended(self, run: _Run, now: float) -> bool:
         loan_is_over = now >= run.told_at + LOAN_S
-        return run.ended_at is not None or loan_is_over or not self._is_locked(run.lock)
-
-    def _is_locked(self, name: str) -> bool:
-        try:
-            descriptor = os.open(self._locks / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        else:
-            return False
-        finally:
-            os.close(descriptor)
+        return run.ended_at is not None or loan_is_over or not is_locked(self._locks / run.lock)
 
     def _tell(self, now: float) -> int:
         """This run's number; a new one if others have taken it for ended in the meantime."""

@@ -44,6 +44,7 @@ LAYERS = [
     {"plan", "summary", "adaptive", "estimate", "prefix_order"},
     {"growth", "lane_plan"},
     # one I/O each
+    {"locks", "state_file"},
     {
         "folder",
         "journal",
@@ -117,13 +118,12 @@ OWNERS = {
     "shtab": {"commands.completion"},
     "sqlite3": {
         "duplicates",
-        "history",
         "journal",
-        "learned",
         "leases",
         "recorder",
         "revision",
         "scoring.comparison",
+        "state_file",
     },
     "tenacity": {"retry", "pool"},
     "tokenizers": {"tokenizer"},
