@@ -11,25 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-from batchkit.cli import main as batchkit
 from batchkit.writers import To
+from benchmarks.command import measure
 from benchmarks.folders import make_run
-from benchmarks.memory import peak_mib
 
 WORDS = "An answer of a few words, as long as most of them are. " * 4
-
-
-def measured(*words: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.export", "--case", json.dumps(words)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def make_input(path: Path, rows: int) -> None:
@@ -41,14 +30,7 @@ def make_input(path: Path, rows: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.case:
-        began = time.perf_counter()
-        assert batchkit(options.case) == 0
-        seconds = time.perf_counter() - began
-        print(json.dumps({"seconds": seconds, "peak_mib": peak_mib()}))
-        return
     with tempfile.TemporaryDirectory() as name:
         here = Path(name)
         for rows in (options.rows // 10, options.rows):
@@ -57,14 +39,9 @@ def main() -> None:
             make_run(folder, rows, lambda row: (f"{row}: {WORDS}", "gold"), data=data)
             for to in To:
                 out = ["-O", str(here / f"out.{to}")]
-                show(to, rows, measured("export", str(folder), "--to", to, *out))
+                measure(to, rows, "export", str(folder), "--to", to, *out)
             out = ["-O", str(here / "joined"), "--with-input"]
-            show("joined", rows, measured("export", str(folder), "--to", "arrow", *out))
-
-
-def show(case: str, rows: int, found: dict[str, float]) -> None:
-    figures = [f"{name} {value:,.1f}" for name, value in found.items()]
-    print(f"{case} rows {rows:,}", *figures, flush=True)
+            measure("joined", rows, "export", str(folder), "--to", "arrow", *out)
 
 
 if __name__ == "__main__":

@@ -8,20 +8,17 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from batchkit.errors import Billing
 from batchkit.folder import RunFolder, write_json
 from batchkit.inputs import layout_of
 from batchkit.journal import Journal, Settled
 from batchkit.parts import seal
 from batchkit.plan import ModelShare, Plan, encode_plan
-from batchkit.records import Attempt, Result, Usage
 from batchkit.sources import open_source
 from batchkit.sources.keep import KeepColumn, dump_columns
 from batchkit.tally import Tally, encode_tally
+from benchmarks.records import MODEL, settled_row
 
-MODEL = "glm-4-plus"
 PART_ROWS = 10_000
-_USAGE, _COST = Usage(40, 0, 200), 1_200_000_000
 
 
 def make_run(
@@ -48,7 +45,7 @@ def make_run(
         journal.finish_plan(encode_plan(plan), encode_tally(tally))
         for number in range(-(-rows // PART_ROWS)):
             first, last = number * PART_ROWS, min((number + 1) * PART_ROWS, rows)
-            settled = [_settled(n, *answer(n)) for n in range(first, last)]
+            settled = [_settled(row, *answer(row)) for row in range(first, last)]
             model = tally.of(MODEL, "CNY")
             for one in settled:
                 assert one.attempt is not None
@@ -60,39 +57,4 @@ def make_run(
 
 
 def _settled(row: int, content: str, gold: str) -> Settled:
-    attempt = Attempt(
-        row=row,
-        custom_id=f"q-{row}",
-        attempt=1,
-        model=MODEL,
-        started_at=1.79e9 + row / 10,
-        latency_s=1.5,
-        in_flight=50,
-        limit=50,
-        http_status=200,
-        usage=_USAGE,
-        cost=_COST,
-        billing=Billing.BILLED,
-    )
-    result = Result(
-        row=row,
-        custom_id=f"q-{row}",
-        model=MODEL,
-        status="ok",
-        content=content,
-        finish_reason="stop",
-        tool_calls=None,
-        output=None,
-        usage=_USAGE,
-        cost=_COST,
-        currency="CNY",
-        attempts=1,
-        latency_s=1.5,
-        total_s=1.5,
-        finished_at=1.79e9 + row / 10 + 1.5,
-        http_status=200,
-        response_id=f"{row:032}",
-        response_model=MODEL,
-        keep=[gold],
-    )
-    return Settled(result, attempt)
+    return settled_row(row, content, [gold])

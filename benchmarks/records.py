@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 from batchkit.errors import Billing
 from batchkit.journal import Settled
@@ -18,8 +19,8 @@ def answer(row: int, words: int = _ANSWER_WORDS) -> str:
     return " ".join(Random(row).choices(_WORDS, k=words))
 
 
-def settled_row(row: int, words: int = _ANSWER_WORDS) -> Settled:
-    """A row that was answered at its first attempt."""
+def settled_row(row: int, content: str | None = None, keep: list[Any] | None = None) -> Settled:
+    """A row that was answered at its first attempt, with `content` or else with `answer(row)`."""
     usage, now = Usage(40, 0, 200), 1.79e9 + row
     attempt = Attempt(
         row=row,
@@ -40,7 +41,7 @@ def settled_row(row: int, words: int = _ANSWER_WORDS) -> Settled:
         custom_id=f"q-{row}",
         model=MODEL,
         status="ok",
-        content=answer(row, words),
+        content=answer(row) if content is None else content,
         finish_reason="stop",
         tool_calls=None,
         output=None,
@@ -54,5 +55,6 @@ def settled_row(row: int, words: int = _ANSWER_WORDS) -> Settled:
         http_status=200,
         response_id=f"{row:032}",
         response_model=MODEL,
+        keep=keep,
     )
     return Settled(result, attempt)

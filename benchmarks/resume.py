@@ -31,7 +31,7 @@ from batchkit.prepare import scan
 from batchkit.resume import Resumption
 from batchkit.spec import Options, load_spec
 from batchkit.tally import Tally, encode_tally
-from benchmarks.records import MODEL, settled_row
+from benchmarks.records import MODEL, answer, settled_row
 
 
 class Blocks(dict[int, bytes]):
@@ -69,7 +69,9 @@ def make_run(here: Path, done: float) -> None:
         for first in range(0, answered, plan.part_rows):
             rows = range(first, min(first + plan.part_rows, answered))
             is_last = first + plan.part_rows >= answered
-            settled = [settled_row(row, 160) for row in rows[: -1 if is_last else None]]
+            settled = [
+                settled_row(row, answer(row, 160)) for row in rows[: -1 if is_last else None]
+            ]
             _count(tally, settled)
             if not is_last:
                 part = seal(layout, first // plan.part_rows, settled, [])

@@ -11,17 +11,12 @@ a tenth of the rows: it must hardly grow. It does not show what a slow disk adds
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from random import Random
 
-from batchkit.cli import main as batchkit
+from benchmarks.command import measure
 from benchmarks.folders import make_run
-from benchmarks.memory import peak_mib
 
 LABELS = [f"label {number}" for number in range(50)]
 CHARACTERS = (
@@ -42,42 +37,23 @@ def translation(row: int) -> tuple[str, str]:
     return "".join(answer), "".join(gold)
 
 
-def measured(*words: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.score", "--case", json.dumps(["score", *words])]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--translations", type=int, default=20_000)
-    parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.case:
-        began = time.perf_counter()
-        assert batchkit(options.case) == 0
-        seconds = time.perf_counter() - began
-        print(json.dumps({"seconds": seconds, "peak_mib": peak_mib()}))
-        return
     with tempfile.TemporaryDirectory() as name:
         here = Path(name)
         for rows in (options.rows // 10, options.rows):
             one, two = str(here / f"one-{rows}"), str(here / f"two-{rows}")
             make_run(Path(one), rows, lambda row: label(0.80, row))
             make_run(Path(two), rows, lambda row: label(0.82, row))
-            show("score", rows, measured(one))
-            show("compare", rows, measured(one, two))
+            measure("score", rows, "score", one)
+            measure("compare", rows, "score", one, two)
         for rows in (options.translations // 10, options.translations):
             folder = str(here / f"translations-{rows}")
             make_run(Path(folder), rows, translation)
-            show("translations", rows, measured(folder, "--kind", "translation"))
-
-
-def show(case: str, rows: int, found: dict[str, float]) -> None:
-    figures = [f"{name} {value:,.1f}" for name, value in found.items()]
-    print(f"{case} rows {rows:,}", *figures, flush=True)
+            measure("translations", rows, "score", folder, "--kind", "translation")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import msgspec
 
 from batchkit.errors import Billing
 from batchkit.journal import Settled
+from batchkit.plan import Plan, PlanWriter
 from batchkit.records import Attempt, Result, Usage
 
 NOON = 1_790_000_000.25  # seconds since the epoch
@@ -53,6 +54,23 @@ def new_result(row: int = 0, **fields: Any) -> Result:
         http_status=200,
         response_id="r-1",
         response_model="glm-4-plus",
+    )
+    return msgspec.structs.replace(plain, **fields)
+
+
+def plan_of(writer: PlanWriter, part_rows: int, **fields: Any) -> Plan:
+    """The plan of a writer that has finished."""
+    plain = Plan(
+        rows=writer.rows,
+        invalid=writer.invalid,
+        models=writer.models,
+        shares=writer.shares,
+        asks={},
+        input={},
+        limit=None,
+        part_rows=part_rows,
+        format="arrow",
+        keep="",
     )
     return msgspec.structs.replace(plain, **fields)
 

@@ -29,7 +29,7 @@ from batchkit.spec import Format
 from batchkit.tally import Tally, encode_tally
 from batchkit.unseal import read_part
 from tests.crash.ledger import take_ledger
-from tests.samples import NOON, new_attempt, new_result
+from tests.samples import NOON, new_attempt, new_result, plan_of
 
 PART_ROWS = 4
 MODELS = ("glm-4-plus", "glm-4-air-250414")
@@ -54,18 +54,7 @@ def planned(store: BlockStore, rows: list[Row]) -> Plan:
         request = Request(number, custom_id, model_of(custom_id), messages, {}, 5)
         writer.add(request, 0)
     writer.finish()
-    return Plan(
-        rows=writer.rows,
-        invalid=0,
-        models=writer.models,
-        shares=writer.shares,
-        asks={},
-        input={},
-        limit=None,
-        part_rows=PART_ROWS,
-        format="arrow",
-        keep="",
-    )
+    return plan_of(writer, PART_ROWS)
 
 
 def model_of(custom_id: str) -> str:

@@ -40,7 +40,7 @@ from batchkit.revision import Revision
 from batchkit.spec import Format
 from batchkit.tally import Tally, encode_tally
 from batchkit.unseal import read_part
-from tests.samples import new_attempt, new_result
+from tests.samples import new_attempt, new_result, plan_of
 
 PART_ROWS = 4
 Row = tuple[str, str]  # an id, and what it asks
@@ -81,19 +81,7 @@ def planned(store: BlockStore, rows: list[Row]) -> Plan:
             duplicates.add(number, asks, proof(request))
         writer.finish()
         writer.assign(duplicates.roles())
-    return Plan(
-        rows=writer.rows,
-        invalid=0,
-        models=writer.models,
-        shares=writer.shares,
-        asks={},
-        input={},
-        limit=None,
-        part_rows=PART_ROWS,
-        format="arrow",
-        keep="",
-        dedupe=True,
-    )
+    return plan_of(writer, PART_ROWS, dedupe=True)
 
 
 class EqualRows(RuleBasedStateMachine):
