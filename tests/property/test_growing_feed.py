@@ -104,7 +104,7 @@ def feeder_of(
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.sampled_from("mn"), min_size=1, max_size=40),
     st.sets(st.integers(0, 39)),

@@ -75,7 +75,7 @@ def entries_of(store: Blocks, found: Plan) -> list[Entry]:
     return list(read_entries(store, found.rows))[: found.rows]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.lists(KINDS, min_size=1, max_size=40),
     st.integers(1, 9),
@@ -115,7 +115,7 @@ def taken(planning: Planner, steps: int) -> Iterator[Planned]:
             yield planned
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(KINDS, min_size=1, max_size=40), st.integers(1, 9))
 def test_no_row_behind_a_bad_one_is_handed_over(kinds: list[int], block_rows: int) -> None:
     with input_of(kinds, block_rows=block_rows, held_most=3) as job:
