@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -11,10 +11,11 @@ import msgspec
 from batchkit.folder import RunFolder
 from batchkit.journal import Journal
 from batchkit.parts import Layout
-from batchkit.plan import Plan
+from batchkit.plan import Plan, Role, read_entries
 from batchkit.spec import Format
 from batchkit.unseal import check_part
 
+_FAULT = "a value does not match its checksum"
 _PART_NAME = re.compile(r"part-(\d{5,})\.(?:arrow|parquet)")
 
 
@@ -25,7 +26,7 @@ class Damage(msgspec.Struct, frozen=True):
     fault: str
     rows: range | None = None  # None: of no row
     part: int | None = None  # the sealed part that is damaged
-    answer: int | None = None  # the digest of a kept answer that is damaged
+    answer: int | None = None  # the digest of an answer kept for copies that is damaged
     path: Path | None = None  # a file that is not of this run
 
     def __str__(self) -> str:
@@ -36,10 +37,21 @@ class Damage(msgspec.Struct, frozen=True):
         return f"{self.place}: {self.fault} ({rows})"
 
 
+def remedy(found: Iterable[Damage]) -> str:
+    """What `--reask-damaged` does about it, in words."""
+    found = list(found)
+    does = []
+    if any(damage.rows is not None for damage in found):
+        does.append("asks those rows again")
+    if any(damage.answer is not None for damage in found):
+        does.append("takes answers that rows wait for from results, or asks for them again")
+    return " and ".join(does)
+
+
 def find_damage(folder: RunFolder, journal: Journal, plan: Plan) -> list[Damage]:
     """Everything that is wrong, each with its place. Reads every sealed part's bytes once."""
     layout = Layout(folder.path, Format(plan.format), None, (), {})
-    found = [*_parts(journal, layout, plan.part_rows), *_rows(journal)]
+    found = [*_parts(journal, layout, plan.part_rows), *_rows(journal), *_answers(journal, plan)]
     known = {part.part for part in journal.parts()} | set(journal.reopened_parts())
     return [*found, *_foreign(folder, journal, known, plan.part_rows)]
 
@@ -54,11 +66,23 @@ def _parts(journal: Journal, layout: Layout, part_rows: int) -> Iterator[Damage]
 
 
 def _rows(journal: Journal) -> Iterator[Damage]:
-    fault = "a value does not match its checksum"
     for row in journal.damaged_rows():
-        yield Damage(str(journal.path), fault, range(row, row + 1))
-    for digest in journal.damaged_answers():
-        yield Damage(f"{journal.path}: a kept answer", fault, answer=digest)
+        yield Damage(str(journal.path), _FAULT, range(row, row + 1))
+
+
+def _answers(journal: Journal, plan: Plan) -> Iterator[Damage]:
+    """Damaged answers, each by the first row that asks what it answers."""
+    damaged = set(journal.damaged_answers())
+    if not damaged:
+        return
+    for row, entry in enumerate(read_entries(journal, plan.rows)):
+        if entry.digest in damaged and entry.role != Role.ALONE:
+            damaged.remove(entry.digest)
+            words = f"the answer to row {row:,}, kept for the rows that ask the same"
+            yield Damage(f"{journal.path}: {words}", _FAULT, answer=entry.digest)
+    for digest in sorted(damaged):
+        words = "a kept answer that no row waits for any more"
+        yield Damage(f"{journal.path}: {words}", _FAULT, answer=digest)
 
 
 def _foreign(

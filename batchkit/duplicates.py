@@ -58,6 +58,12 @@ class Duplicates:
         for row, is_copy in self._db.execute(_ROLES):
             yield row, Role.COPY if is_copy else Role.ORIGINAL
 
+    def firsts(self) -> Iterator[int]:
+        """The first of those that ask the same, each in input order."""
+        self._flush()
+        query = "SELECT min(row) FROM asked GROUP BY digest ORDER BY 1"
+        return (row for (row,) in self._db.execute(query))
+
     def _flush(self) -> None:
         self._db.execute("BEGIN")
         self._db.executemany("INSERT INTO asked VALUES (?, ?, ?)", self._held)

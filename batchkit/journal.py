@@ -348,7 +348,8 @@ class Journal:
         """What the original that asks `digest` came to; None if that is not known yet."""
         query = "SELECT value FROM answer WHERE digest = ?"
         for (value,) in self._rows(query, _signed(digest)):
-            kept: KeptAnswer = _decode(_answer, value, f"{self.path}: a kept answer", digest)
+            what = f"{self.path}: an answer, kept for the rows that ask the same"
+            kept: KeptAnswer = _decode(_answer, value, what, digest)
             return kept.result
         return None
 

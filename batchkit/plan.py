@@ -80,6 +80,12 @@ class ModelShare(msgspec.Struct):
         self.prompt_tokens -= entry.prompt_tokens
         self.requests -= entry.requests
 
+    def ask_more(self, entry: Entry) -> None:
+        """Count a row as a copy no more."""
+        self.copies -= 1
+        self.prompt_tokens += entry.prompt_tokens
+        self.requests += entry.requests
+
 
 class Plan(msgspec.Struct):
     """The input as it was planned; kept in the journal."""

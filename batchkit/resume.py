@@ -7,7 +7,7 @@ from contextlib import closing
 
 from batchkit import __version__
 from batchkit.accounting import Rates, to_text
-from batchkit.damage import Damage, find_damage
+from batchkit.damage import Damage, find_damage, remedy
 from batchkit.errors import ErrorKind, UsageError
 from batchkit.folder import RunFolder
 from batchkit.inputs import Input
@@ -214,7 +214,7 @@ class Resumption:
         if not self._given.spec.reask_damaged:
             raise DamagedError(
                 "\n".join(map(str, damages))
-                + "\nput back what was there, or ask those rows again with --reask-damaged"
+                + f"\nput back what was there, or give --reask-damaged, which {remedy(damages)}"
             )
         self._reask(journal, plan, damages)
 
@@ -238,8 +238,10 @@ class Resumption:
                 for path in (layout.results_path(damage.part), layout.attempts_path(damage.part)):
                     if path.exists():  # hidden from readers, not destroyed
                         path.replace(path.with_name(f".{path.name}.damaged"))
-        rows = sum(len(damage.rows or ()) for damage in damages)
-        self._say(f"{rows:,} rows were damaged and will be asked again")
+        if rows := sum(len(damage.rows or ()) for damage in damages):
+            self._say(f"{rows:,} rows were damaged and will be asked again")
+        if answers := sum(damage.answer is not None for damage in damages):
+            self._say(f"{answers:,} kept answers were damaged and will be taken from results again")
 
     def _recount(self, journal: Journal, layout: Layout) -> Tally:
         """The tally of what is still there; what the rest had cost is kept apart."""

@@ -94,5 +94,5 @@ def as_text(status: RunStatus) -> str:
         if status.seconds_left is not None:
             lines.append(f"about {duration(status.seconds_left)} left")
     if status.damage:
-        lines += [*status.damage, "ask those rows again with batchkit run … --reask-damaged"]
+        lines += [*status.damage, "mend it with batchkit run … --reask-damaged"]
     return "\n".join([*lines, "", as_table(status.summary)])

@@ -273,10 +273,49 @@ def test_dedupe_cannot_change_under_a_run(bench: Bench) -> None:
 def test_a_damaged_answer_is_named_and_taken_from_its_result_again(half: Bench) -> None:
     change(half, "UPDATE answer SET value = zeroblob(length(value))")
     done = half.run(code=3)
-    assert done.err.count("journal.db: a kept answer: a value does not match its checksum") == 2
-    half.run("--reask-damaged")
+    for row in (0, 2):
+        assert (
+            f"out/journal.db: the answer to row {row}, kept for the rows that ask the same: "
+            "a value does not match its checksum\n"
+        ) in done.err
+    assert done.err.endswith(
+        "put back what was there, or give --reask-damaged, which takes answers that rows wait for "
+        "from results, or asks for them again\n"
+    )
+    done = half.run("--reask-damaged")
+    assert "2 kept answers were damaged and will be taken from results again" in done.err
+    assert "rows were damaged" not in done.err
     assert half.sent == 3
     check_copies(half.table())
+
+
+def test_a_damaged_answer_of_a_row_that_is_gone_is_asked_for_again(bench: Bench) -> None:
+    """Its copies have no original any more: the first of them becomes one."""
+    bench.run(rows=asking("aa"))
+    rows = [row | {"custom_id": f"new-{n}"} for n, row in enumerate(asking("aaa"))]
+    bench.run("--update", rows=rows)
+    change(bench, "UPDATE answer SET value = zeroblob(length(value))")
+    (bench.here / "out/results/part-00000.arrow").unlink()
+    done = bench.run(code=3)
+    assert "the answer to row 0, kept for the rows that ask the same: a value" in done.err
+    assert done.err.endswith(
+        "which asks those rows again and takes answers that rows wait for from results, "
+        "or asks for them again\n"
+    )
+    bench.run("--reask-damaged")
+    assert bench.sent == 2
+    check_copies(bench.table())
+
+
+def test_a_damaged_answer_that_nobody_waits_for_is_told_apart(bench: Bench) -> None:
+    bench.run(rows=asking("aab"))
+    bench.run("--update", rows=asking("acc"))
+    change(bench, "UPDATE answer SET value = zeroblob(length(value))")
+    done = bench.run(code=3)
+    assert "a kept answer that no row waits for any more: a value" in done.err
+    bench.run("--reask-damaged")
+    assert bench.sent == 3
+    check_copies(bench.table())
 
 
 def test_a_missing_answer_stops_the_run_and_is_taken_from_its_result(half: Bench) -> None:

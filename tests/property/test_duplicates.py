@@ -205,6 +205,17 @@ class EqualRows(RuleBasedStateMachine):
                 self.plan, self.rows = now, rows
         self.restart()
 
+    @rule(data=st.data())
+    def lose_answers(self, data: st.DataObject) -> None:
+        """Kept answers that were damaged are dropped, whoever waits for them."""
+        digests = sorted({entry.digest for entry in self.entries() if entry.role != Role.ALONE})
+        if digests:
+            with self.journal.revising():
+                for digest in data.draw(st.sets(st.sampled_from(digests))):
+                    self.journal.drop_answer(digest)
+            self.plan.are_answers_stale = True
+            self.restart()
+
     @rule()
     def restart(self) -> None:
         """A start after a kill."""
