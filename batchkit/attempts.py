@@ -13,9 +13,9 @@ from typing import NamedTuple, Protocol
 from batchkit import errors
 from batchkit.accounting import Rates
 from batchkit.errors import Billing, Signal
+from batchkit.gate import DrainingError, Gate
 from batchkit.journal import Record
 from batchkit.life import Life
-from batchkit.limits import DrainingError, Gate
 from batchkit.models import Model
 from batchkit.purse import OverBudgetError, Purse, attempt_bound
 from batchkit.quota import Quota

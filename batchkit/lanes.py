@@ -20,6 +20,7 @@ from batchkit.endpoints import Endpoint
 from batchkit.errors import UsageError
 from batchkit.feed import Feed
 from batchkit.feeder import Feeder
+from batchkit.gate import Gate
 from batchkit.growth import Growth
 from batchkit.hedge import Hedging
 from batchkit.inputs import Input
@@ -27,7 +28,6 @@ from batchkit.journal import Journal
 from batchkit.lane_plan import ENDLESS, LanePlan, go_on_to
 from batchkit.learned import LearnedLimits, key_fingerprint
 from batchkit.life import Fed
-from batchkit.limits import START_S, Gate
 from batchkit.models import Model
 from batchkit.onward import Onward, Step
 from batchkit.opening import OpenRun
@@ -42,6 +42,7 @@ from batchkit.records import Request
 from batchkit.reins import Reins
 from batchkit.requests import digest, fits
 from batchkit.retry import RetryPolicy
+from batchkit.room import START_S
 from batchkit.scheduler import Lane
 from batchkit.sending import Sending, Share
 from batchkit.shares import Account

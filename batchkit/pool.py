@@ -24,9 +24,9 @@ from batchkit.attempts import Attempts, Ended
 from batchkit.breaker import Breaker
 from batchkit.errors import Again, ErrorKind, Stops
 from batchkit.feed import Feed
+from batchkit.gate import DrainingError
 from batchkit.journal import EndedChunk, Settled
 from batchkit.life import Answered, Fed, Life
-from batchkit.limits import DrainingError
 from batchkit.onward import OVERLOADED_FOR_S, Onward, Step
 from batchkit.records import Completion, Failure, Outcome, Request, Result
 from batchkit.retry import RetryPolicy, is_worth_repeating, new_retrying

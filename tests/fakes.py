@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import anyio
 
+from batchkit.errors import Signal
 from batchkit.journal import EndedChunk, KeptAnswer, Planned, SealedPart, Settled
 from batchkit.originals import Originals
 from batchkit.recorder import Recorder
@@ -28,6 +29,28 @@ async def until(holds: Callable[[], bool]) -> None:
     with anyio.fail_after(30):
         while not holds():  # noqa: ASYNC110  # threads tell no event
             await anyio.sleep(0.0005)
+
+
+class Settable:
+    """A limit that is set from outside."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+
+    def on_end(self, signal: Signal, *, started_at: float, now: float, in_flight: int) -> None:
+        pass
+
+
+class Strict:
+    """Keeps the slot of every refused attempt shut for two seconds."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+
+    def on_end(
+        self, signal: Signal, *, started_at: float, now: float, in_flight: int
+    ) -> float | None:
+        return 2.0 if signal is Signal.REFUSED else None
 
 
 class Blocks:

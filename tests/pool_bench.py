@@ -13,16 +13,17 @@ from batchkit.attempts import Attempts
 from batchkit.clock import LoopClock
 from batchkit.errors import verdict_for
 from batchkit.feed import Feed
+from batchkit.gate import Gate
 from batchkit.hedge import Hedging
 from batchkit.journal import Record, Settled
 from batchkit.life import Fed
-from batchkit.limits import FixedLimit, Gate
 from batchkit.models import Model, Price
 from batchkit.onward import Onward, Step
 from batchkit.pool import Pool
 from batchkit.purse import Purse
 from batchkit.records import Attempt, Completion, Failure, Outcome, Prior, Request, Usage
 from batchkit.retry import RetryPolicy
+from batchkit.room import FixedLimit
 from batchkit.stopping import Stopper
 
 MODEL = Model(name="m", concurrency=4, max_output=100, price=Price(Decimal(1), Decimal(2)))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from batchkit.adaptive import AdaptiveLimit
 from batchkit.errors import Signal
-from batchkit.limits import START_S, FixedLimit, Limit, Room
+from batchkit.room import START_S, FixedLimit, Limit, Room
 
 _AT_ONCE_S = 0.1  # a 429 comes at once, a 5xx takes its time
 

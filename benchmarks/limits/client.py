@@ -9,8 +9,8 @@ from random import Random
 from typing import Any, Protocol, runtime_checkable
 
 from batchkit.errors import Again, Signal, Verdict
-from batchkit.limits import Room
 from batchkit.retry import LONGEST_PAUSE_S, backoff
+from batchkit.room import Room
 from benchmarks.limits.meter import Meter
 from benchmarks.limits.service import Service
 

@@ -25,9 +25,9 @@ from batchkit.clock import SystemClock
 from batchkit.descriptors import raise_descriptor_limit
 from batchkit.errors import ErrorKind
 from batchkit.feed import Feed
+from batchkit.gate import Gate
 from batchkit.journal import Record
 from batchkit.life import Fed
-from batchkit.limits import START_S, FixedLimit, Gate, Limit
 from batchkit.models import builtin_models
 from batchkit.pool import Pool
 from batchkit.providers.aiohttp_transport import AiohttpTransport
@@ -35,6 +35,7 @@ from batchkit.providers.codec import Dialect, encode
 from batchkit.providers.provider import Provider
 from batchkit.records import Attempt, Request
 from batchkit.retry import RetryPolicy
+from batchkit.room import START_S, FixedLimit, Limit
 from batchkit.simulator.options import SimulatorOptions
 from batchkit.simulator.service import Admission, Service
 from batchkit.stopping import Stopper

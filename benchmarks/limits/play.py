@@ -6,7 +6,7 @@ from random import Random
 from statistics import mean
 
 from batchkit.adaptive import AdaptiveLimit
-from batchkit.limits import Room
+from batchkit.room import Room
 from benchmarks.limits.candidates import CANDIDATES
 from benchmarks.limits.client import NET_S, Lane, Loop
 from benchmarks.limits.meter import Meter, Report

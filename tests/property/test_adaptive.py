@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from batchkit.adaptive import AdaptiveLimit
 from batchkit.errors import Signal
-from batchkit.limits import Room
+from batchkit.room import Room
 
 CEILINGS = st.sampled_from([1, 2, 3, 5, 50, 3000])
 STARTS = st.none() | st.integers(1, 4000)

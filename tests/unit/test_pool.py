@@ -10,9 +10,9 @@ import pytest
 from batchkit import errors
 from batchkit.errors import BY_CODE, Billing, ErrorKind
 from batchkit.life import Answered
-from batchkit.limits import FixedLimit
 from batchkit.pool import NOBODY_ANSWERED_S
 from batchkit.records import Completion, Failure, Prior, Request, Usage
+from batchkit.room import FixedLimit
 from batchkit.stopping import Cause, StopReason
 from tests.pool_bench import ANSWER_COST, IN, Bench, Committing, Scripted, failed
 

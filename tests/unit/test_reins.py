@@ -11,8 +11,8 @@ from typing import Any
 
 from batchkit.adaptive import AdaptiveLimit
 from batchkit.leases import Leases
-from batchkit.limits import START_S, Room
 from batchkit.reins import Reins
+from batchkit.room import START_S, Room
 from batchkit.shares import Account, Alone, Lender
 from benchmarks.limits.client import Lane, Loop
 from benchmarks.limits.meter import Meter

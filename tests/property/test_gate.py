@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchkit.errors import Signal
-from batchkit.limits import DrainingError, FixedLimit, Gate
+from batchkit.gate import DrainingError, Gate
+from batchkit.room import FixedLimit
 
 STEPS = st.lists(
     st.one_of(

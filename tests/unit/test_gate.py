@@ -1,9 +1,8 @@
-"""Slots: never more than the limit, in order of arrival, none lost, none asked for too soon."""
+"""The gate: never more than the limit, in order of arrival, no slot lost or asked for too soon."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 from random import Random
 from typing import Any
 
@@ -12,7 +11,9 @@ import anyio.abc
 import pytest
 
 from batchkit.errors import Signal
-from batchkit.limits import START_S, DrainingError, FixedLimit, Gate, Occupancy, Room
+from batchkit.gate import DrainingError, Gate
+from batchkit.room import START_S, FixedLimit
+from tests.fakes import Settable, Strict
 
 pytestmark = pytest.mark.anyio
 
@@ -20,28 +21,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend(virtual_clock: Any) -> Any:
     return virtual_clock
-
-
-class Settable:
-    """A limit that is set from outside."""
-
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
-
-    def on_end(self, signal: Signal, *, started_at: float, now: float, in_flight: int) -> None:
-        pass
-
-
-class Strict:
-    """Keeps the slot of every refused attempt shut for two seconds."""
-
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
-
-    def on_end(
-        self, signal: Signal, *, started_at: float, now: float, in_flight: int
-    ) -> float | None:
-        return 2.0 if signal is Signal.REFUSED else None
 
 
 def new_gate(slots: int) -> Gate:
@@ -244,82 +223,6 @@ async def test_a_gate_that_was_never_open_has_no_utilization() -> None:
     assert Gate(FixedLimit(1), clock=lambda: 5.0).utilization() is None
 
 
-def test_more_in_flight_than_slots_uses_no_more_than_all_of_them() -> None:
-    """After a cut the limit is below what is still in flight."""
-    occupancy = Occupancy(0.0)
-    occupancy.advance(2.0, in_flight=10, slots=5, pending=True)
-    occupancy.advance(3.0, in_flight=2, slots=5, pending=True)
-    occupancy.advance(9.0, in_flight=5, slots=5, pending=False)
-    assert (occupancy.used, occupancy.offered) == (12.0, 15.0)
-
-
-# -- the room: which slots are open at a time given ------------------------------------------------
-
-
-def times_taken(room: Room, until: float) -> list[float]:
-    """When slots are taken by a client that takes each as soon as it opens."""
-    now, taken = 0.0, []
-    while (now := room.opens_at(now)) <= until:
-        room.begin(now)
-        taken.append(now)
-    return taken
-
-
-def test_the_first_attempts_are_spread_over_the_start() -> None:
-    taken = times_taken(Room(FixedLimit(3000), start_s=1.0), until=10.0)
-    assert taken == pytest.approx([slot / 3000 for slot in range(3000)])
-
-
-def test_a_few_slots_are_taken_faster_than_over_the_whole_start() -> None:
-    taken = times_taken(Room(FixedLimit(5), start_s=1.0), until=10.0)
-    assert taken == pytest.approx([0.0, 0.01, 0.02, 0.03, 0.04])
-
-
-def test_without_a_start_all_slots_are_open_at_once() -> None:
-    assert times_taken(Room(FixedLimit(300)), until=10.0) == [0.0] * 300
-
-
-def test_the_start_ends_when_the_limit_falls_below_what_it_has_reached() -> None:
-    limit = Settable(300)
-    room = Room(limit, start_s=1.0)
-    assert len(times_taken(room, until=0.5)) == 151
-    limit.slots = 100
-    assert room.opens_at(0.5) == math.inf
-    for _ in range(100):
-        room.end(Signal.GOOD, started_at=0.0, now=0.5, jitter=0.0)
-    assert [room.opens_at(0.5), room.opens_at(0.6)] == [0.5, 0.6]
-
-
-def test_the_slot_of_a_refused_attempt_opens_after_a_pause_with_jitter() -> None:
-    room = Room(Strict(2))
-    for _ in range(2):
-        room.begin(10.0)
-    room.end(Signal.REFUSED, started_at=10.0, now=10.1, jitter=0.9)
-    assert room.opens_at(10.1) == pytest.approx(12.8)
-    room.end(Signal.REFUSED, started_at=10.0, now=10.2, jitter=0.0)
-    assert room.opens_at(10.2) == pytest.approx(11.0)
-    room.begin(11.0)
-    assert room.opens_at(11.0) == pytest.approx(12.8)
-    assert room.opens_at(12.8) == 12.8
-
-
-def test_a_slot_whose_attempt_took_longer_than_the_pause_is_open_at_once() -> None:
-    room = Room(Strict(1))
-    room.begin(10.0)
-    room.end(Signal.REFUSED, started_at=10.0, now=14.0, jitter=0.5)
-    assert room.opens_at(14.0) == 14.0
-
-
-def test_a_slot_in_which_nothing_was_sent_is_not_kept_shut() -> None:
-    room = Room(Strict(1))
-    room.begin(0.0)
-    room.give_back()
-    assert (room.in_flight, room.opens_at(0.0)) == (0, 0.0)
-
-
-# -- the gate, when time alone opens a slot --------------------------------------------------------
-
-
 async def test_a_start_over_a_second_lets_in_as_time_goes_by() -> None:
     gate = Gate(FixedLimit(200), clock=anyio.current_time, start_s=START_S)
     began = anyio.current_time()
@@ -371,35 +274,6 @@ async def test_closing_does_not_wait_for_shut_slots() -> None:
         gate.close()
     await anyio.sleep(10)
     assert (waiters.drained, gate.in_flight) == (["waiting"], 0)
-
-
-async def test_slots_that_come_are_spread_and_slots_that_go_are_gone_at_once() -> None:
-    limit = Settable(100)
-    room = Room(limit, start_s=START_S)
-    began = begin_all(room, 0.0, until=2.0)
-    assert len(began) == 100
-
-    def allow(slots: int) -> None:
-        limit.slots = slots
-
-    room.change(lambda: allow(150), 10.0)
-    later = begin_all(room, 10.0, until=12.0)
-    assert len(later) == 50
-    assert later[0] == 10.0
-    assert 10.2 < later[-1] < 10.5  # 150 slots are spread over a second
-    room.change(lambda: allow(20), 13.0)
-    assert room.opens_at(13.0) == math.inf
-    room.change(lambda: allow(0), 13.0)
-    assert room.opens_at(99.0) == math.inf
-
-
-def begin_all(room: Room, now: float, *, until: float) -> list[float]:
-    """Begin whenever that is allowed; the times."""
-    began = []
-    while (now := room.opens_at(now)) < until:
-        room.begin(now)
-        began.append(now)
-    return began
 
 
 async def test_a_loan_that_has_run_out_hands_out_nothing_until_it_is_renewed() -> None:
