@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from batchkit import errors
+from batchkit import verdicts
 from batchkit.life import Answered
 from batchkit.records import Completion, Failure, Request
 from batchkit.schema import Invalid, Valid
@@ -52,14 +52,14 @@ class AnswerCheck:
         if not isinstance(found, Invalid):
             return Answered(output=None if found is None else found.json)
         if asked_again >= self._repair:
-            return Answered(failure=Failure(errors.INVALID_OUTPUT, found.reason))
+            return Answered(failure=Failure(verdicts.INVALID_OUTPUT, found.reason))
         is_cut = completion.finish_reason == "length"
         if not is_cut or not self.form.takes_room(completion.content or ""):
             return Answered(again=self._corrected(request, completion, found.reason))
         again = self._with_room(request, completion)
         if again is None:
             message = f"cut off, and {request.model} has no more room for it: {found.reason}"
-            return Answered(failure=Failure(errors.INVALID_OUTPUT, message))
+            return Answered(failure=Failure(verdicts.INVALID_OUTPUT, message))
         return Answered(again=again)
 
     def _with_room(self, request: Request, completion: Completion) -> Request | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from batchkit import errors
+from batchkit import verdicts
 from batchkit.accounting import Rates
 from batchkit.errors import Billing, Signal
 from batchkit.gate import DrainingError, Gate
@@ -147,7 +147,7 @@ class Attempts:
             signal = Signal.GOOD if isinstance(outcome, Completion) else outcome.verdict.signal
         except BaseException:
             attempt.latency_s = self.clock.now() - started
-            verdict = errors.OUTRUN if life.has_answer else errors.CUT_OFF
+            verdict = verdicts.OUTRUN if life.has_answer else verdicts.CUT_OFF
             self._blame(life, attempt, Failure(verdict, "cancelled"))
             self.recorder.put(attempt)
             raise

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from batchkit.errors import REPEATED
 from batchkit.journal import SealedPart
 from batchkit.log import EventLog
 from batchkit.records import Result
+from batchkit.verdicts import REPEATED
 
 _LIMIT_STEP = 0.1  # a limit that moved by this share is told, once a second at most
 _LIMIT_EVERY_S = 1.0

@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from batchkit.errors import REPEATED, ErrorKind, Stops
+from batchkit.errors import ErrorKind, Stops
 from batchkit.feed import Feed
 from batchkit.life import Fed
 from batchkit.models import Model
 from batchkit.records import Failure, Request
 from batchkit.stopping import Stopper
+from batchkit.verdicts import REPEATED
 
 OVERLOADED_FOR_S = 60.0  # about six refusals, at pauses that double from 2 s with full jitter
 

@@ -11,7 +11,6 @@ import anyio
 
 from batchkit.attempts import Attempts
 from batchkit.clock import LoopClock
-from batchkit.errors import verdict_for
 from batchkit.feed import Feed
 from batchkit.gate import Gate
 from batchkit.hedge import Hedging
@@ -25,6 +24,7 @@ from batchkit.records import Attempt, Completion, Failure, Outcome, Prior, Reque
 from batchkit.retry import RetryPolicy
 from batchkit.room import FixedLimit
 from batchkit.stopping import Stopper
+from batchkit.verdicts import verdict_for
 
 MODEL = Model(name="m", concurrency=4, max_output=100, price=Price(Decimal(1), Decimal(2)))
 IN, OUT = 10**6, 2 * 10**6  # PICO per token

@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from batchkit import cli, parts
-from batchkit.errors import BY_CODE, ErrorKind, StoppedError, UsageError
+from batchkit.errors import ErrorKind, StoppedError, UsageError
 from batchkit.foreground import SIGNALS
 from batchkit.log import EVENTS
 from batchkit.spec import Format, effective_table
 from batchkit.summary import RunSummary
 from batchkit.table import as_text
+from batchkit.verdicts import BY_CODE
 from tests.e2e.conftest import KEYS
 from tests.local.test_server import unavailable
 

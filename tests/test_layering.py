@@ -17,7 +17,7 @@ ROOT = Path(batchkit.__file__).parent
 LAYERS = [
     # words
     {"", "errors", "wording"},
-    {"strict_json"},
+    {"strict_json", "verdicts"},
     {"records", "local.model_row"},
     # pure
     {"models", "tokens", "binding", "descriptors", "document"},

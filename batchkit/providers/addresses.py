@@ -6,8 +6,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from yarl import URL
 
-from batchkit.errors import UNREACHABLE
 from batchkit.providers.transport import TransportError
+from batchkit.verdicts import UNREACHABLE
 
 
 class Target:

@@ -18,19 +18,14 @@ from typing import Any, TypeGuard
 
 import msgspec
 
-from batchkit.errors import (
-    CONTEXT_FULL,
-    NETWORK_ERROR,
-    SENSITIVE_ANSWER,
-    UsageError,
-    Verdict,
-)
+from batchkit.errors import UsageError, Verdict
 from batchkit.models import Model
 from batchkit.providers.answer import Answer, read_answer, spent
 from batchkit.providers.refusal import refusal
 from batchkit.providers.transport import Reply
 from batchkit.providers.untrusted import label, whole
 from batchkit.records import Completion, Failure, Message, Outcome, Request, Usage
+from batchkit.verdicts import CONTEXT_FULL, NETWORK_ERROR, SENSITIVE_ANSWER
 
 _NOT_PARAMETERS = frozenset({"model", "messages", "stream", "stream_options"})
 

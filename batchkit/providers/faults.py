@@ -10,8 +10,8 @@ import os
 
 from yarl import URL
 
-from batchkit.errors import BAD_RESPONSE, CUT_OFF, LOCAL_TROUBLE, TIMED_OUT, UNREACHABLE
 from batchkit.providers.transport import TransportError
+from batchkit.verdicts import BAD_RESPONSE, CUT_OFF, LOCAL_TROUBLE, TIMED_OUT, UNREACHABLE
 
 _LOCAL = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}

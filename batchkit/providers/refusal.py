@@ -16,18 +16,12 @@ from typing import Any
 import msgspec
 
 from batchkit.clock import CHINA
-from batchkit.errors import (
-    BAD_RESPONSE,
-    BY_CODE,
-    BY_OPENAI_CODE,
-    ErrorKind,
-    Verdict,
-    verdict_for,
-)
+from batchkit.errors import ErrorKind, Verdict
 from batchkit.providers.answer import read_json, spent, usage_block
 from batchkit.providers.transport import Reply
 from batchkit.providers.untrusted import label, one_line
 from batchkit.records import Failure
+from batchkit.verdicts import BAD_RESPONSE, BY_CODE, BY_OPENAI_CODE, verdict_for
 
 LONGEST_WAIT_S = 3600.0  # a service's word is believed up to an hour
 

@@ -17,8 +17,8 @@ from collections import deque
 
 import anyio
 
-from batchkit.errors import CUT_OFF
 from batchkit.records import Failure, Outcome
+from batchkit.verdicts import CUT_OFF
 from batchkit.workers.frames import (
     Batch,
     Report,

@@ -22,11 +22,11 @@ from functools import partial
 
 import msgspec
 
-from batchkit.errors import CUT_OFF
 from batchkit.providers.provider import Provider
 from batchkit.providers.transport import Transport
 from batchkit.providers.transports import transport_class
 from batchkit.records import Failure, Outcome
+from batchkit.verdicts import CUT_OFF
 from batchkit.workers.frames import (
     Report,
     Row,

@@ -10,8 +10,9 @@ from random import Random
 
 import msgspec
 
-from batchkit.errors import BY_CODE, Verdict
+from batchkit.errors import Verdict
 from batchkit.simulator.slots import Arrivals, refusal_probability
+from batchkit.verdicts import BY_CODE
 
 OVER, DENSE, BUSY, BROKEN = BY_CODE["1302"], BY_CODE["1303"], BY_CODE["1305"], BY_CODE["500"]
 

@@ -13,12 +13,12 @@ import anyio
 import msgspec
 import pytest
 
-from batchkit.errors import CUT_OFF
 from batchkit.models import builtin_models
 from batchkit.providers.codec import Dialect
 from batchkit.records import Completion, Failure, Outcome, Request
 from batchkit.simulator.options import SimulatorOptions
 from batchkit.simulator.server import Running, serve_in_thread
+from batchkit.verdicts import CUT_OFF
 from batchkit.workers.frames import (
     Address,
     Batch,

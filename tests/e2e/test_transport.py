@@ -11,8 +11,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from batchkit.errors import CUT_OFF, Verdict
+from batchkit.errors import Verdict
 from batchkit.providers.transport import Transport, TransportError
+from batchkit.verdicts import CUT_OFF
 from tests.e2e.raw_server import (
     CHUNKED,
     HEADERS,

@@ -15,15 +15,9 @@ from typing import Any
 import anyio
 import pytest
 
-from batchkit.errors import (
-    BAD_RESPONSE,
-    CUT_OFF,
-    LOCAL_TROUBLE,
-    TIMED_OUT,
-    UNREACHABLE,
-    Verdict,
-)
+from batchkit.errors import Verdict
 from batchkit.providers.transport import Reply, TransportError
+from batchkit.verdicts import BAD_RESPONSE, CUT_OFF, LOCAL_TROUBLE, TIMED_OUT, UNREACHABLE
 from tests.e2e.raw_server import (
     CHUNKED,
     HEADERS,

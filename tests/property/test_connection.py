@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 pytest.importorskip("httptools")
 
-from batchkit.errors import BAD_RESPONSE, CUT_OFF
 from batchkit.providers.connection import MOST_HEAD_BYTES, Connection
 from batchkit.providers.transport import Reply, TransportError
+from batchkit.verdicts import BAD_RESPONSE, CUT_OFF
 
 CONTINUED = b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n"
 PACKED = gzip.compress(b"packed")

@@ -8,8 +8,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchkit.errors import BY_CODE, CUT_OFF, TIMED_OUT
 from batchkit.records import Completion, Failure, Outcome, Usage
+from batchkit.verdicts import BY_CODE, CUT_OFF, TIMED_OUT
 from batchkit.workers.child import read_frame
 from batchkit.workers.frames import (
     Batch,

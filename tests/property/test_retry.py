@@ -9,12 +9,13 @@ import tenacity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchkit import errors
-from batchkit.errors import BY_CODE, Again, Verdict
+from batchkit import verdicts
+from batchkit.errors import Again, Verdict
 from batchkit.records import Completion, Failure, Outcome, Usage
 from batchkit.retry import RetryPolicy, Tries, backoff, new_retrying
+from batchkit.verdicts import BY_CODE
 
-TRANSPORT = [errors.TIMED_OUT, errors.UNREACHABLE, errors.CUT_OFF, errors.LOCAL_TROUBLE]
+TRANSPORT = [verdicts.TIMED_OUT, verdicts.UNREACHABLE, verdicts.CUT_OFF, verdicts.LOCAL_TROUBLE]
 VERDICTS = st.sampled_from([*BY_CODE.values(), *TRANSPORT])
 RETRY_AFTER = st.none() | st.floats(0, 1e7)
 FAILURES = st.builds(Failure, verdict=VERDICTS, message=st.just("x"), retry_after_s=RETRY_AFTER)

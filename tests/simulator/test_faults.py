@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from batchkit.errors import BY_CODE, UsageError
+from batchkit.errors import UsageError
 from batchkit.simulator.faults import FAULTS, FaultPlan, Latency, Mode, marked
 from batchkit.simulator.options import SimulatorOptions
 from batchkit.simulator.provider_errors import PROVIDER_ERRORS, error_answer
 from batchkit.simulator.seeds import seeded
+from batchkit.verdicts import BY_CODE
 
 
 def test_every_code_that_batchkit_classifies_can_be_sent() -> None:

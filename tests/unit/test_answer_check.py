@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchkit import errors
+from batchkit import verdicts
 from batchkit.answer_check import AnswerCheck, Form
 from batchkit.life import Answered
 from batchkit.records import Completion, Failure, Request, Usage
@@ -84,12 +84,12 @@ def test_an_answer_that_had_all_the_room_there_is_is_not_asked_for_again(
     used: int, params: dict[str, Any]
 ) -> None:
     message = f"cut off, and m has no more room for it: {NOT_CLOSED}"
-    failure = Failure(errors.INVALID_OUTPUT, message)
+    failure = Failure(verdicts.INVALID_OUTPUT, message)
     assert read(CUT, "length", used=used, **params) == Answered(failure=failure)
 
 
 def test_after_the_last_try_the_row_fails_with_the_reason() -> None:
-    failure = Failure(errors.INVALID_OUTPUT, NOT_CLOSED)
+    failure = Failure(verdicts.INVALID_OUTPUT, NOT_CLOSED)
     for finish_reason in ("stop", "length"):
         assert read(CUT, finish_reason, asked=2) == Answered(failure=failure)
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from batchkit.errors import REPEATED, ErrorKind
+from batchkit.errors import ErrorKind
 from batchkit.events import ModelLook, RunLog
 from batchkit.journal import SealedPart
 from batchkit.log import EventLog
+from batchkit.verdicts import REPEATED
 from tests.samples import new_result
 
 M = "glm-4-plus"

@@ -10,16 +10,17 @@ import anyio
 import msgspec
 import pytest
 
-from batchkit import errors
+from batchkit import verdicts
 from batchkit.assembly import Assembly
 from batchkit.document import Document
-from batchkit.errors import BY_CODE, ErrorKind, Stops
+from batchkit.errors import ErrorKind, Stops
 from batchkit.journal import Settled
 from batchkit.life import Fed
 from batchkit.models import Model, Price
 from batchkit.onward import OVERLOADED_FOR_S, Onward, Step
 from batchkit.records import Failure, Outcome, Result, Usage
 from batchkit.stopping import Cause, Stopper, StopReason
+from batchkit.verdicts import BY_CODE
 from tests.pool_bench import ANSWER_COST, MODEL, Bench, Memory, Scripted, failed, request
 
 pytestmark = pytest.mark.anyio
@@ -115,7 +116,7 @@ async def test_a_row_whose_attempts_are_used_up_goes_on_and_begins_anew() -> Non
 
 
 async def test_what_the_first_model_was_paid_is_in_the_rows_cost() -> None:
-    broken = Failure(errors.NETWORK_ERROR, "broke off", usage=Usage(10, 0, 5))
+    broken = Failure(verdicts.NETWORK_ERROR, "broke off", usage=Usage(10, 0, 5))
     pair = Pair({"a": [broken] * 3})
     await pair.run(["a"])
     result = pair.memory.settled["a"].result

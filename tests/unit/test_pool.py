@@ -7,13 +7,14 @@ from typing import Any
 import anyio
 import pytest
 
-from batchkit import errors
-from batchkit.errors import BY_CODE, Billing, ErrorKind
+from batchkit import verdicts
+from batchkit.errors import Billing, ErrorKind
 from batchkit.life import Answered
 from batchkit.pool import NOBODY_ANSWERED_S
 from batchkit.records import Completion, Failure, Prior, Request, Usage
 from batchkit.room import FixedLimit
 from batchkit.stopping import Cause, StopReason
+from batchkit.verdicts import BY_CODE
 from tests.pool_bench import ANSWER_COST, IN, Bench, Committing, Scripted, failed
 
 pytestmark = pytest.mark.anyio
@@ -71,7 +72,7 @@ async def test_failures_of_the_exchange_use_up_attempts() -> None:
 
 
 async def test_every_attempt_is_recorded_once_and_in_order() -> None:
-    script = [failed("500", 500), failed("1302"), Failure(errors.TIMED_OUT, "late")]
+    script = [failed("500", 500), failed("1302"), Failure(verdicts.TIMED_OUT, "late")]
     bench = Bench(Scripted({"a": script}))
     await bench.run(["a"])
     attempts = bench.memory.attempts

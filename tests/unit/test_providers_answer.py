@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchkit import errors
+from batchkit import errors, verdicts
 from batchkit.errors import ErrorKind
 from batchkit.providers.codec import decode
 from batchkit.providers.transport import Reply
@@ -51,10 +51,10 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("reason", "verdict"),
         [
-            ("sensitive", errors.SENSITIVE_ANSWER),
-            ("content_filter", errors.SENSITIVE_ANSWER),
-            ("model_context_window_exceeded", errors.CONTEXT_FULL),
-            ("network_error", errors.NETWORK_ERROR),
+            ("sensitive", verdicts.SENSITIVE_ANSWER),
+            ("content_filter", verdicts.SENSITIVE_ANSWER),
+            ("model_context_window_exceeded", verdicts.CONTEXT_FULL),
+            ("network_error", verdicts.NETWORK_ERROR),
         ],
     )
     def test_an_answer_that_broke_off_is_a_failure_that_keeps_text_and_usage(

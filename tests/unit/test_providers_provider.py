@@ -10,12 +10,12 @@ import anyio
 import pytest
 
 from batchkit.descriptors import raise_descriptor_limit
-from batchkit.errors import TIMED_OUT, verdict_for
 from batchkit.models import Model
 from batchkit.providers.codec import Dialect
 from batchkit.providers.provider import Provider
 from batchkit.providers.transport import Reply, TransportError
 from batchkit.records import Completion, Failure, Request, Usage
+from batchkit.verdicts import TIMED_OUT, verdict_for
 
 MODEL = Model(name="glm-4-plus", concurrency=5)
 REQUEST = Request(0, "r", MODEL.name, [{"role": "user", "content": "hello"}], {}, 6)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchkit.errors import BAD_RESPONSE, verdict_for
 from batchkit.providers.refusal import refusal, retry_after_s
 from batchkit.providers.transport import Reply
 from batchkit.providers.untrusted import label, one_line
 from batchkit.records import Failure, Usage
+from batchkit.verdicts import BAD_RESPONSE, verdict_for
 
 NOW = datetime(2026, 11, 24, 15, 30, tzinfo=UTC).timestamp()  # 23:30 in Shanghai
 KEY = "0123456789abcdef.secretsecret"

@@ -10,10 +10,10 @@ import anyio
 import pytest
 import tenacity
 
-from batchkit import errors
-from batchkit.errors import verdict_for
+from batchkit import verdicts
 from batchkit.records import Completion, Failure, Outcome, Usage
 from batchkit.retry import RetryPolicy, Tries, backoff, is_worth_repeating, new_retrying
+from batchkit.verdicts import verdict_for
 
 BUSY = verdict_for(500, "1230")  # first step: 1 s
 ANSWER = Completion("yes", "stop", Usage(1, 0, 1))
@@ -84,7 +84,7 @@ def test_only_failures_that_may_pass_are_worth_repeating() -> None:
         failed("1230"),
         failed("1113"),
         failed("1261"),
-        Failure(errors.TIMED_OUT, "late"),
+        Failure(verdicts.TIMED_OUT, "late"),
     ]
     assert [is_worth_repeating(o) for o in outcomes] == [False, True, True, False, False, True]
 

@@ -9,8 +9,8 @@ import anyio
 import anyio.abc
 import pytest
 
-from batchkit.errors import CUT_OFF
 from batchkit.records import Completion, Failure, Outcome, Usage
+from batchkit.verdicts import CUT_OFF
 from batchkit.workers.frames import Batch, Report, decode_batch, encode_ended, encode_report
 from batchkit.workers.home import LostError
 from batchkit.workers.link import GRACE_S, LET_GO_S, SILENT_LOOKS, WAIT_S, Link

@@ -7,8 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
-from batchkit.errors import CUT_OFF
 from batchkit.records import Completion, Failure, Outcome, Usage
+from batchkit.verdicts import CUT_OFF
 from batchkit.workers.frames import Report, WorkerConfig, decode_batch, encode_ended, encode_report
 from batchkit.workers.home import LostError
 from batchkit.workers.remote import START_S, Busy, Workers
