@@ -15,7 +15,9 @@ import msgspec
 from batchkit import __version__
 from batchkit.accounting import to_text
 from batchkit.audit import Audit
+from batchkit.budget import open_purse
 from batchkit.clock import SystemClock
+from batchkit.connections import fit_connections, refusal_of
 from batchkit.endpoints import Endpoint
 from batchkit.errors import StoppedError, UsageError
 from batchkit.events import RunLog
@@ -27,17 +29,7 @@ from batchkit.history import History
 from batchkit.inputs import Input
 from batchkit.journal import FORMAT, Journal, Planned, SealedPart
 from batchkit.lane_plan import LanePlan, plan_lanes
-from batchkit.lanes import (
-    Shared,
-    build_lanes,
-    fit_connections,
-    open_copies,
-    open_purse,
-    refusal_of,
-    requests_left,
-    share_of,
-    take_reins,
-)
+from batchkit.lanes import Shared, build_lanes, open_copies, requests_left, share_of, take_reins
 from batchkit.learned import LearnedLimits, key_fingerprint, state_folder
 from batchkit.log import EventLog
 from batchkit.opening import OpenRun

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 
 import msgspec
 
-from batchkit.accounting import Rates, from_decimal
+from batchkit.accounting import Rates
 from batchkit.adaptive import AdaptiveLimit
 from batchkit.attempts import Attempts
 from batchkit.clock import SystemClock
 from batchkit.copies import Copies
-from batchkit.descriptors import RESERVED, raise_descriptor_limit
 from batchkit.document import Document
 from batchkit.endpoints import Endpoint
-from batchkit.errors import UsageError
 from batchkit.feed import Feed
 from batchkit.feeder import Feeder
 from batchkit.gate import Gate
@@ -46,68 +44,12 @@ from batchkit.room import START_S
 from batchkit.scheduler import Lane
 from batchkit.sending import Sending, Share
 from batchkit.shares import Account
-from batchkit.spec import Spec
 from batchkit.stopping import Stopper
 
 _BATCH_LEAST, _BATCH_MOST = 16, 1024  # requests that a feeder reads at once
 _LAST_ROUNDS = 4  # times the slots: requests at the end that come longest first …
 _LEAD_ROUNDS = 2  # times the slots: requests until the first of a group was surely answered
 _ORDERED_MOST = 4096  # … and no more, since they are in memory together
-
-
-def fit_connections(plans: list[LanePlan], say: Callable[[str], None]) -> list[LanePlan]:
-    """`plans` with as many slots as connections can be opened; says so if those are fewer."""
-    wanted = sum(plan.slots for plan in plans)
-    fit = raise_descriptor_limit(wanted)
-    if fit >= wanted:
-        return plans
-    say(_unfit(fit, wanted))
-    return [
-        msgspec.structs.replace(plan, slots=max(1, plan.slots * fit // wanted)) for plan in plans
-    ]
-
-
-def refusal_of(slots: Mapping[str, int]) -> str | None:
-    """Why not so many requests can be in flight; None if they can."""
-    wanted = sum(slots.values())
-    fit = raise_descriptor_limit(wanted)
-    return None if fit >= wanted else _unfit(fit, wanted)
-
-
-def _unfit(fit: int, wanted: int) -> str:
-    return (
-        f"only {fit:,} of {wanted:,} connections fit the limit on open files; "
-        f"raise it (ulimit -n {wanted + RESERVED}) or give --concurrency {fit}"
-    )
-
-
-def check_currencies(spec: Spec, models: Iterable[str]) -> None:
-    """Raise `UsageError` where one budget, or one row's cost, would need two currencies."""
-    models = list(models)
-    currencies = {name: spec.table[name].price.currency for name in [*models, *spec.fallback]}
-    if len(set(currencies.values())) == 1:
-        return
-    if spec.budget is not None:
-        raise UsageError(
-            f"--budget: the models cost {' and '.join(sorted(set(currencies.values())))}; "
-            "a budget has one currency"
-        )
-    for name in spec.fallback:
-        for other in models:
-            if currencies[name] != currencies[other]:
-                raise UsageError(
-                    f"fallback: {name} costs {currencies[name]}, {other} {currencies[other]}; "
-                    "what a row costs has one currency"
-                )
-
-
-def open_purse(spec: Spec, opened: OpenRun) -> Purse | None:
-    """The budget, less what was spent or may have been."""
-    if spec.budget is None:
-        return None
-    models = [*opened.tally.models.values(), *opened.tally.retired.values()]
-    spent = sum(m.cost + m.unknown_bound + m.killed_bound for m in models)
-    return Purse(from_decimal(spec.budget), spent)
 
 
 class Shared(msgspec.Struct, frozen=True):

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from batchkit.budget import check_currencies
 from batchkit.endpoints import resolve
 from batchkit.errors import StoppedError, UsageError
 from batchkit.execution import Console, Execution
 from batchkit.folder import RunFolder
 from batchkit.inputs import open_input
 from batchkit.lane_plan import models_of
-from batchkit.lanes import check_currencies
 from batchkit.planner import refuse_eager
 from batchkit.providers.transports import check_transport
 from batchkit.recorder import WriteError, disk_trouble

@@ -81,7 +81,7 @@ LAYERS = [
     {"batch_output", "reading"},
     {"joined", "writers"},
     {"costs", "explain", "export", "metrics", "report", "scoring", "trial", "serving", "reins"},
-    {"starter"},
+    {"starter", "connections", "budget"},
     {"lanes", "steering", "audit"},
     {"watch"},
     {"execution"},
