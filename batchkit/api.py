@@ -10,8 +10,9 @@ import anyio
 from batchkit.errors import StoppedError, UsageError
 from batchkit.execution import Console
 from batchkit.launch import going_on, prepared
+from batchkit.options import Options, OptionWords
 from batchkit.progress import Progress
-from batchkit.spec import Options, OptionWords, load_spec
+from batchkit.spec import load_spec
 from batchkit.summary import RunSummary
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import msgspec
 
 from batchkit.errors import UsageError
 from batchkit.models import Model
+from batchkit.option_checks import check_url
 from batchkit.providers.codec import Dialect, dialect_of
-from batchkit.spec import BIGMODEL, Spec, check_url
+from batchkit.spec import BIGMODEL, Spec
 
 GLM_KEYS = ("ZAI_API_KEY", "ZHIPUAI_API_KEY")
 SIMULATED_KEY = "simulated.key"  # the simulator, like the service, wants one of this shape

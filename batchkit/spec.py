@@ -7,17 +7,16 @@ network; the job file, the model tables and the schema are the only files it ope
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 import msgspec
 
 from batchkit.document_job import DocumentJob, check_documents
-from batchkit.errors import ErrorKind, UsageError
+from batchkit.errors import UsageError
 from batchkit.given_schema import given_schema
 from batchkit.job import (
     REQUEST_SUFFIXES,
@@ -31,13 +30,24 @@ from batchkit.job import (
 )
 from batchkit.local.model_row import LOCAL_MODEL
 from batchkit.models import ModelTable, Tier, builtin_models, read_models
+from batchkit.option_checks import (
+    at_least,
+    ceilings_of,
+    chain_of,
+    check_url,
+    choice,
+    kinds_of,
+    positive_seconds,
+    process_count,
+    seconds_of,
+)
+from batchkit.options import Options
 from batchkit.patience import MostFailed, read_most_failed
 from batchkit.sections import ExamplesSection, LabelsSection, TranslateSection
 
 BIGMODEL = "https://open.bigmodel.cn/api/paas/v4"
 DEFAULT_TIMEOUT_S = 300.0  # a long answer that is not streamed can take minutes
 DEFAULT_DRAIN_S = 30.0  # what requests in flight may take after a stop
-MOST_PROCESSES = 64  # each takes a core and tens of megabytes
 DEFAULT_MAX_ATTEMPTS = 8  # at 20 % faults, one row in 400,000 fails by chance
 
 _T = TypeVar("_T")
@@ -55,78 +65,6 @@ class TransportName(StrEnum):
 
     AIOHTTP = "aiohttp"
     HTTPTOOLS = "httptools"  # in the extra `fast`
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line or the caller of `batchkit.run` may say; None means not said."""
-
-    out: str | Path | None = None
-    input: str | Path | None = None
-    model: str | None = None
-    tier: str | None = None
-    endpoint: str | None = None
-    dialect: str | None = None
-    transport: str | None = None
-    api_key_env: str | None = None
-    concurrency: Mapping[str, int] | int | None = None  # requests in flight, per model or for each
-    timeout: float | None = None
-    max_attempts: int | None = None
-    budget: str | Decimal | None = None
-    confirm_above: str | Decimal | None = None  # ask before spending more, by the estimate
-    fallback: Sequence[str] | None = None  # models that a row goes on to, in this order
-    max_failed: str | int | None = None  # rows, or a share like "5%", after which a run stops
-    hedge: bool | None = None  # ask stragglers a second time when slots idle at the end
-    limit: int | None = None
-    dedupe: bool = False  # ask equal rows once
-    models: str | Path | None = None
-    schema: Any = None  # a JSON Schema, the path of one, a msgspec or pydantic class
-    format: str | None = None
-    skip_invalid: bool = False
-    eager: bool = False  # send the first rows while the others are checked
-    processes: int | None = None  # that send; 0 or 1: this one
-    drain: float | None = None  # seconds that requests in flight may take after a stop
-    log_content: bool = False
-    update: bool = False  # go on with a changed input or job
-    retry_failed: Sequence[str] | None = None  # kinds of failed rows to ask again; () for all
-    reask_damaged: bool = False  # ask rows again whose results were damaged
-    local_model: str | Path | None = None
-    simulate: Any = None  # simulator.SimulatorOptions for `endpoint="sim"`
-
-
-class OptionWords(TypedDict, total=False):
-    """The fields of `Options` as keyword arguments."""
-
-    out: str | Path
-    input: str | Path
-    model: str
-    tier: str
-    endpoint: str
-    dialect: str
-    transport: str
-    api_key_env: str
-    concurrency: Mapping[str, int] | int
-    timeout: float
-    max_attempts: int
-    budget: str | Decimal
-    confirm_above: str | Decimal
-    fallback: Sequence[str]
-    max_failed: str | int
-    hedge: bool
-    limit: int
-    dedupe: bool
-    models: str | Path
-    schema: Any
-    format: str
-    skip_invalid: bool
-    eager: bool
-    processes: int
-    drain: float
-    log_content: bool
-    update: bool
-    retry_failed: Sequence[str]
-    reask_damaged: bool
-    local_model: str | Path
-    simulate: Any
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,8 +154,8 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         raise UsageError(
             f"{place}: model {model!r} is not in the model table; add it with --models"
         )
-    concurrency = _concurrency(job.limits.concurrency, table, f"{place}: limits.concurrency")
-    concurrency |= _concurrency(options.concurrency, table, "--concurrency")
+    concurrency = ceilings_of(job.limits.concurrency, table, f"{place}: limits.concurrency")
+    concurrency |= ceilings_of(options.concurrency, table, "--concurrency")
     endpoint = options.endpoint or job.endpoint or "bigmodel"
     if endpoint not in {"bigmodel", "local", "sim"}:
         check_url(endpoint, "--endpoint" if options.endpoint else f"{place}: endpoint")
@@ -229,13 +167,13 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         id_column=job.id or (job.group.by if job.group else None),
         keep=tuple(job.keep),
         model=model.lower() if model else None,
-        fallback=_fallback(
+        fallback=chain_of(
             _said(options.fallback, "--fallback", job.fallback, f"{place}: fallback"), table
         ),
-        tier=_choice(Tier, options.tier or job.tier or Tier.V0, "--tier"),
+        tier=choice(Tier, options.tier or job.tier or Tier.V0, "--tier"),
         endpoint=endpoint,
         dialect=options.dialect or job.dialect,
-        transport=_choice(
+        transport=choice(
             TransportName,
             options.transport or job.transport or TransportName.AIOHTTP,
             "--transport" if options.transport else f"{place}: transport",
@@ -248,9 +186,7 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         labels=job.labels,
         translate=job.translate,
         examples=job.examples,
-        repair=_at_least(
-            (job.output or OutputSection()).repair, f"{place}: output.repair", least=0
-        ),
+        repair=at_least((job.output or OutputSection()).repair, f"{place}: output.repair", least=0),
         score=job.score,
         budget=read_amount(options.budget, "--budget")
         if options.budget is not None
@@ -259,11 +195,11 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         if options.confirm_above is None
         else read_amount(options.confirm_above, "--confirm-above"),
         concurrency=concurrency,
-        timeout_s=_positive(
+        timeout_s=positive_seconds(
             *_said(options.timeout, "--timeout", job.limits.timeout, f"{place}: limits.timeout")
             or (DEFAULT_TIMEOUT_S, "")
         ),
-        max_attempts=_at_least(
+        max_attempts=at_least(
             *_said(
                 options.max_attempts,
                 "--max-attempts",
@@ -275,16 +211,16 @@ def load_spec(path: str | Path, options: Options | None = None) -> Spec:
         ),
         max_failed=_most_failed(options.max_failed, job.limits.max_failed, place),
         hedge=job.limits.hedge if options.hedge is None else options.hedge,
-        limit=None if options.limit is None else _at_least(options.limit, "--limit", least=1),
+        limit=None if options.limit is None else at_least(options.limit, "--limit", least=1),
         dedupe=options.dedupe or job.dedupe,
-        format=_choice(Format, options.format or Format.ARROW, "--format"),
+        format=choice(Format, options.format or Format.ARROW, "--format"),
         skip_invalid=options.skip_invalid,
         eager=options.eager,
-        processes=_processes(options.processes),
+        processes=process_count(options.processes),
         log_content=options.log_content,
-        drain_s=DEFAULT_DRAIN_S if options.drain is None else _seconds(options.drain, "--drain"),
+        drain_s=DEFAULT_DRAIN_S if options.drain is None else seconds_of(options.drain, "--drain"),
         update=options.update,
-        retry_failed=_kinds(options.retry_failed),
+        retry_failed=kinds_of(options.retry_failed),
         reask_damaged=options.reask_damaged,
         table=table,
         local_model=Path(options.local_model) if options.local_model else None,
@@ -312,22 +248,6 @@ def spec_name(path: Path) -> str:
     return path.stem
 
 
-def check_url(url: str, place: str) -> None:
-    """Raise `UsageError` unless `url` is an http(s) address without a key or a query in it."""
-    if any(character in url for character in "@?#"):  # may hold a key: not shown
-        raise UsageError(
-            f"{place}: an endpoint has no user, query or fragment; "
-            "the key is read from the environment"
-        )
-    try:
-        parts = urlsplit(url)
-        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets or a port that no address has
-        is_address = False
-    if not is_address:
-        raise UsageError(f"{place}: expected bigmodel, local, sim or an http(s) URL, got {url!r}")
-
-
 def _input(path: Path, job: Job, options: Options) -> Path:
     if options.input is not None:
         return Path(options.input)
@@ -345,33 +265,6 @@ def _documents(place: str, job: Job, *, has_fields: bool) -> DocumentJob:
         raise UsageError(f"{place}: {error}") from error
 
 
-def _concurrency(
-    given: Mapping[str, int] | int | None, table: ModelTable, place: str
-) -> dict[str, int]:
-    if given is None:
-        return {}
-    ceilings = {"": given} if isinstance(given, int) else dict(given)
-    for name, ceiling in ceilings.items():
-        if name and name.lower() not in table:
-            raise UsageError(f"{place}: model {name!r} is not in the model table")
-        _at_least(ceiling, place, least=1)
-    return {name.lower(): ceiling for name, ceiling in ceilings.items()}
-
-
-def _fallback(said: tuple[Sequence[str], str] | None, table: ModelTable) -> tuple[str, ...]:
-    names, place = said or ((), "")
-    found: list[str] = []
-    for name in names:
-        if name.lower() not in table:
-            raise UsageError(
-                f"{place}: model {name!r} is not in the model table; add it with --models"
-            )
-        if name.lower() in found:
-            raise UsageError(f"{place}: {name!r} would lead back to itself; name each model once")
-        found.append(name.lower())
-    return tuple(found)
-
-
 def _said(flag: _T | None, name: str, key: _T | None, place: str) -> tuple[_T, str] | None:
     """What was said and where: by the flag, else by the job file."""
     if flag is not None:
@@ -382,45 +275,3 @@ def _said(flag: _T | None, name: str, key: _T | None, place: str) -> tuple[_T, s
 def _most_failed(flag: str | int | None, key: str | int | None, place: str) -> MostFailed | None:
     said = _said(flag, "--max-failed", key, f"{place}: limits.max_failed")
     return None if said is None else read_most_failed(*said)
-
-
-def _positive(value: float, place: str) -> float:
-    if not 0 < value < float("inf"):
-        raise UsageError(f"{place}: expected seconds above 0, got {value!r}")
-    return float(value)
-
-
-def _seconds(value: float, place: str) -> float:
-    if not 0 <= value < float("inf"):
-        raise UsageError(f"{place}: expected seconds, got {value!r}")
-    return float(value)
-
-
-def _processes(given: int | None) -> int | None:
-    if given is not None and not 0 <= given <= MOST_PROCESSES:
-        raise UsageError(f"--processes: expected 0 to {MOST_PROCESSES}, got {given}")
-    return given
-
-
-def _kinds(given: Sequence[str] | None) -> frozenset[str] | None:
-    if given is None:
-        return None
-    for kind in given:
-        if kind not in set(ErrorKind):
-            raise UsageError(
-                f"--retry-failed: expected kinds out of {', '.join(ErrorKind)}; got {kind!r}"
-            )
-    return frozenset(given)
-
-
-def _at_least(value: int, place: str, *, least: int) -> int:
-    if value < least:
-        raise UsageError(f"{place}: expected at least {least}, got {value}")
-    return value
-
-
-def _choice(kind: Any, value: str, place: str) -> Any:
-    try:
-        return kind(value)
-    except ValueError:
-        raise UsageError(f"{place}: expected one of {', '.join(kind)}, got {value!r}") from None

@@ -43,6 +43,7 @@ from batchkit.folder import RunFolder
 from batchkit.journal import Journal, SealedPart, Settled
 from batchkit.models import Model
 from batchkit.opening import PART_ROWS
+from batchkit.options import Options
 from batchkit.originals import Originals
 from batchkit.parts import Layout, seal
 from batchkit.progress import Progress
@@ -51,7 +52,7 @@ from batchkit.recorder import Recorder
 from batchkit.records import Attempt, Completion, Outcome, Request, Result, Usage
 from batchkit.rows import SettledRows
 from batchkit.sending import Elsewhere, Here, Sending
-from batchkit.spec import Format, Options, TransportName, load_spec
+from batchkit.spec import Format, TransportName, load_spec
 from batchkit.stopping import Stopper
 from batchkit.tally import Tally
 from batchkit.workers.remote import Busy

@@ -26,10 +26,11 @@ from batchkit.folder import RunFolder
 from batchkit.inputs import Input, open_input
 from batchkit.journal import Journal, Settled
 from batchkit.opening import new_plan
+from batchkit.options import Options
 from batchkit.parts import seal
 from batchkit.prepare import scan
 from batchkit.resume import Resumption
-from batchkit.spec import Options, load_spec
+from batchkit.spec import load_spec
 from batchkit.tally import Tally, encode_tally
 from benchmarks.records import MODEL, answer, settled_row
 

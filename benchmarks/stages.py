@@ -24,13 +24,14 @@ from batchkit.document import first_of
 from batchkit.inputs import Input, open_input
 from batchkit.journal import Journal
 from batchkit.live import Live, ModelLive
+from batchkit.options import Options
 from batchkit.parts import Layout, seal
 from batchkit.prepare import scan
 from batchkit.progress import Progress
 from batchkit.providers.codec import Dialect, decode, encode
 from batchkit.providers.transport import Reply
 from batchkit.schema import OutputSchema
-from batchkit.spec import Format, Options, load_spec
+from batchkit.spec import Format, load_spec
 from batchkit.tally import Tally, encode_tally
 from batchkit.template import Template
 from benchmarks.instant_server import answer

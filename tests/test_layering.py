@@ -39,7 +39,7 @@ LAYERS = [
     {"gate", "tally", "schema", "sections", "normal", "numerals"},
     {"live", "patience"},
     {"job", "labels", "fidelity", "examples", "joining"},
-    {"given_schema"},
+    {"given_schema", "options", "option_checks"},
     {"spec"},
     {"plan", "summary", "adaptive", "estimate", "prefix_order"},
     {"growth", "lane_plan"},

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from batchkit.errors import UsageError
-from batchkit.spec import Options
+from batchkit.options import Options
 
 Main = Callable[[argparse.Namespace], int]  # the process's exit code
 

@@ -17,6 +17,7 @@ from batchkit import planned_rows, planner, prepare
 from batchkit.inputs import Input, open_input
 from batchkit.journal import Planned, Settled
 from batchkit.opening import blank_plan, scan_input
+from batchkit.options import Options
 from batchkit.plan import (
     SHOWN_FAULTS,
     Entry,
@@ -27,7 +28,7 @@ from batchkit.plan import (
     read_entries,
 )
 from batchkit.planner import Planner
-from batchkit.spec import Options, load_spec
+from batchkit.spec import load_spec
 from tests.fakes import Blocks
 
 GOOD, OTHER, REPEATED, NOT_JSON, NO_PROMPT = range(5)

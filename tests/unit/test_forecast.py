@@ -15,10 +15,11 @@ from batchkit.forecast import CountingBuilder, Forecast, Knowledge, forecast
 from batchkit.history import History
 from batchkit.lane_plan import LanePlan, plan_lanes
 from batchkit.models import Tier
+from batchkit.options import Options
 from batchkit.plan import ModelShare, Plan, mean_tokens
 from batchkit.records import Request
 from batchkit.sources import Raw
-from batchkit.spec import Options, Spec, load_spec
+from batchkit.spec import Spec, load_spec
 
 FLASH, PLUS = "glm-4-flash-250414", "glm-4-plus"
 SHORT, LONG = 100, 9000  # prompt tokens, below and above what flash limits apart

@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from batchkit.lane_plan import ENDLESS, go_on_to, models_of, plan_lanes
+from batchkit.options import Options
 from batchkit.plan import ModelShare, Plan
-from batchkit.spec import Options, Spec, load_spec
+from batchkit.spec import Spec, load_spec
 
 FLASH, UNDATED, AIR, PLUS = "glm-4-flash-250414", "glm-4-flash", "glm-4-air-250414", "glm-4-plus"
 JOB = f"""

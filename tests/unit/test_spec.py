@@ -14,12 +14,12 @@ import pytest
 from batchkit.document_job import DocumentJob
 from batchkit.job import PromptSection, ScoreKind, ScoreSection
 from batchkit.models import Price, Tier, builtin_models
+from batchkit.options import Options
 from batchkit.patience import MostFailed
 from batchkit.spec import (
     DEFAULT_MAX_ATTEMPTS,
     DEFAULT_TIMEOUT_S,
     Format,
-    Options,
     Spec,
     TransportName,
     effective_table,

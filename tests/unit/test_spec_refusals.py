@@ -10,7 +10,8 @@ import pytest
 
 from batchkit.errors import UsageError
 from batchkit.job import Job
-from batchkit.spec import Options, load_spec
+from batchkit.options import Options
+from batchkit.spec import load_spec
 
 Refuse = Callable[..., str]
 
