@@ -118,7 +118,8 @@ OWNERS = {
     "shtab": {"commands.completion"},
     "sqlite3": {
         "duplicates",
-        "journal",
+        "journal.reading",
+        "journal.writing",
         "leases",
         "recorder",
         "revision",
