@@ -22,19 +22,20 @@ def first_limit(folder: Path) -> int:
 def test_the_account_allows_less_than_the_table(
     batchkit: Command, simulate: Simulate, here: Path
 ) -> None:
-    running = simulate(limits={FLASH: 20}, latency="lognormal:0.05,0.3")
-    write_rows(here / "q.jsonl", prompts(1500))
+    # Answers that take long beside what a busy machine adds, so that refusals are heard in time.
+    running = simulate(limits={FLASH: 20}, latency="lognormal:0.15,0.3")
+    write_rows(here / "q.jsonl", prompts(800))
     words = ["run", "q.jsonl", "--endpoint", running.url, "--concurrency", "60", "--json"]
     first = json.loads(batchkit(*words, "-o", "first").out)
-    assert first["ok"] == 1500
+    assert first["ok"] == 800
     assert running.service.stats.models[FLASH].max_in_flight == 20
-    assert first["refused"] < 300
+    assert first["refused"] < 160
 
     known = batchkit("models").out.splitlines()[-1].split()
     assert known[0] == FLASH
-    assert 5 <= int(known[1]) < 60  # on a busy machine answers are read late
+    assert 15 <= int(known[1]) <= 25
 
-    assert json.loads(batchkit(*words, "-o", "second").out)["ok"] == 1500
+    assert json.loads(batchkit(*words, "-o", "second", "--limit", "60").out)["ok"] == 60
     assert (first_limit(here / "first"), first_limit(here / "second")) == (60, int(known[1]))
     assert batchkit("models", "--forget").out == "1 learned limits forgotten\n"
     assert "learned" not in batchkit("models").out
