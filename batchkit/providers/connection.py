@@ -5,8 +5,9 @@ httptools (the parser of Node.js) reads what arrives; nothing is copied or looke
 * An exchange ends once: in a whole reply, or in a `TransportError`. Whatever ends it otherwise than
   by a reply closes the connection at once, so the server hears of it.
 * A connection is used again only if nothing is left of the last exchange on either side.
-* The bytes of a head and of an answer are bounded, unpacked ones too. A compressed answer comes
-  unasked; it must be whole, since a truncated one can have the right length.
+* The bytes of an answer are bounded, unpacked ones too, and so is what is no answer: heads, what
+  frames chunks, trailers. A compressed answer comes unasked; it must be whole and all there is,
+  since a truncated one can have the right length.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import httptools
 from batchkit.providers import faults
 from batchkit.providers.transport import Reply, TransportError
 
-MOST_HEAD_BYTES = 2**16
+MOST_HEAD_BYTES = 2**16  # of anything that is not body, without body in between
 _GZIP_OR_ZLIB = 47  # zlib's `wbits`: either header
 
 
@@ -36,12 +37,12 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Reply] | None = None
         self.is_open = True  # another exchange may begin, if none is on it
         self.idle_since = 0.0  # by the loop's clock
+        self._bytes_beside = 0  # since the last of a body
         self._start_message()
 
     def _start_message(self) -> None:
         self._headers: dict[str, str] = {}
         self._has_headers = False
-        self._head_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._unpack: zlib._Decompress | None = None
@@ -55,6 +56,7 @@ class Connection(asyncio.Protocol):
         assert self.is_open
         assert self._waiter is None
         self._start_message()
+        self._bytes_beside = 0
         waiter: asyncio.Future[Reply] = self._loop.create_future()
         self._waiter = waiter
         self._transport.writelines((head, body))
@@ -92,13 +94,12 @@ class Connection(asyncio.Protocol):
         if self._waiter is None or self._waiter.done():
             self.abort()  # nobody asked
             return
-        if not self._has_headers:
-            self._head_bytes += len(data)
+        self._bytes_beside += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(faults.not_http())
-        if not self._has_headers and self._head_bytes > MOST_HEAD_BYTES:
+        if self._bytes_beside > MOST_HEAD_BYTES:
             self._fail(faults.not_http())
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -123,7 +124,8 @@ class Connection(asyncio.Protocol):
             self.is_open = False  # there is more than the answer
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+        if not self._has_headers:  # else it is a trailer
+            self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
 
     def on_headers_complete(self) -> None:
         self._has_headers = True
@@ -134,13 +136,15 @@ class Connection(asyncio.Protocol):
             self._fail(faults.not_http())
 
     def on_body(self, body: bytes) -> None:
+        self._bytes_beside = 0
+        packed_bytes = len(body)
         if self._unpack is not None:
             try:
                 body = self._unpack.decompress(body, self._most_answer_bytes + 1)
             except zlib.error:
                 self._fail(faults.not_http())
                 return
-        self._body_bytes += len(body)
+        self._body_bytes += max(len(body), packed_bytes)
         if self._body_bytes > self._most_answer_bytes:
             self._fail(faults.too_long(self._most_answer_bytes))
         else:
@@ -158,6 +162,9 @@ class Connection(asyncio.Protocol):
             return
         if self._unpack is not None and not self._unpack.eof:
             self._fail(faults.cut_short())
+            return
+        if self._unpack is not None and self._unpack.unused_data:
+            self._fail(faults.not_http())
             return
         is_all_sent = not self._transport.get_write_buffer_size()
         self.is_open &= is_all_sent and self._parser.should_keep_alive()

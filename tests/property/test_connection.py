@@ -17,6 +17,7 @@ from batchkit.providers.transport import Reply, TransportError
 from batchkit.verdicts import BAD_RESPONSE, CUT_OFF
 
 CONTINUED = b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 PACKED = gzip.compress(b"packed")
 ANSWERS: list[tuple[bytes, Reply, bool]] = [  # bytes, what they say, whether more may follow
     (
@@ -189,6 +190,55 @@ def test_a_head_without_end_is_given_up(by: int) -> None:
         with pytest.raises(TransportError) as caught:
             await asking
         assert caught.value.verdict == BAD_RESPONSE
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        (b"", CONTINUED),
+        (CHUNKED + b"1\r\na\r\n0\r\n", b"X: y\r\n"),
+        (CHUNKED + b"1\r\na\r\n0\r\nX: ", b"y" * 1000),
+    ],
+    ids=["continues", "trailers", "one trailer"],
+)
+def test_what_is_no_answer_and_has_no_end_is_given_up(first: bytes, more: bytes) -> None:
+    async def run() -> None:
+        side = Side()
+        asking = await side.ask()
+        side.connection.data_received(first)
+        for _ in range(2 * MOST_HEAD_BYTES // len(more)):
+            side.connection.data_received(more)
+        side.connection.connection_lost(None)
+        with pytest.raises(TransportError) as caught:
+            await asking
+        assert caught.value.verdict == BAD_RESPONSE
+        assert caught.value.message == "the answer is not HTTP"
+
+    asyncio.run(run())
+
+
+def test_what_stands_behind_a_packed_answer_is_not_dropped_unseen() -> None:
+    async def run() -> None:
+        side = Side()
+        asking = await side.ask()
+        packed = PACKED + gzip.compress(b"more")
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+        side.receive(head % len(packed) + packed, [])
+        with pytest.raises(TransportError) as caught:
+            await asking
+        assert caught.value.verdict == BAD_RESPONSE
+
+    asyncio.run(run())
+
+
+def test_a_trailer_is_no_header() -> None:
+    async def run() -> None:
+        side = Side()
+        asking = await side.ask()
+        side.receive(CHUNKED + b"1\r\na\r\n0\r\nRetry-After: 9\r\n\r\n", [])
+        assert await asking == Reply(200, {"transfer-encoding": "chunked"}, b"a")
 
     asyncio.run(run())
 
