@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import anyio
 
 from batchkit.errors import Signal
-from batchkit.journal import EndedChunk, KeptAnswer, Planned, SealedPart, Settled
+from batchkit.journal import EndedChunk, KeptAnswer, Planned, SealedPart, Settled, SettledChunk
 from batchkit.originals import Originals
 from batchkit.recorder import Recorder
 from batchkit.records import Attempt
@@ -64,6 +64,13 @@ class Blocks:
 
     def block(self, number: int) -> bytes:
         return self.blocks[number]
+
+
+class Unchunked(Blocks):
+    """What a feeder reads of a journal that has no settled chunks."""
+
+    def chunks(self, first: int, last: int) -> Iterator[SettledChunk]:
+        return iter(())
 
 
 class FakeJournal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from unittest import mock
 
 from hypothesis import given, settings
@@ -12,13 +12,12 @@ from batchkit import plan as plan_module
 from batchkit import planned_rows
 from batchkit.feeder import Feeder
 from batchkit.growth import Growth
-from batchkit.journal import SettledChunk
 from batchkit.plan import ModelShare, Plan, PlanWriter
 from batchkit.planned_rows import PlannedRows
 from batchkit.records import Request
 from batchkit.rows import SettledRows
 from batchkit.sources.base import Raw
-from tests.fakes import Blocks
+from tests.fakes import Unchunked
 
 BLOCK = 4  # rows
 
@@ -39,13 +38,6 @@ class Lines:
         pass
 
 
-class Store(Blocks):
-    """A journal without settled chunks."""
-
-    def chunks(self, first: int, last: int) -> Iterator[SettledChunk]:
-        return iter(())
-
-
 class Building:
     rows_before = 0
 
@@ -59,8 +51,8 @@ class Building:
         return f"row-{raw.row}"
 
 
-def blocks_of(models: list[str]) -> Store:
-    store = Store()
+def blocks_of(models: list[str]) -> Unchunked:
+    store = Unchunked()
     writer = PlanWriter(store, digests=lambda request: (request.row, request.prompt_tokens))
     builder = Building(models)
     for row in range(len(models)):
@@ -77,7 +69,7 @@ def plan_of(models: list[str], rows: int, *, is_whole: bool) -> Plan:
 
 
 def feeder_of(
-    growth: Growth, models: list[str], model: str, store: Store, done: set[int]
+    growth: Growth, models: list[str], model: str, store: Unchunked, done: set[int]
 ) -> Feeder:
     settled = SettledRows(len(models), 10)
     for row in done:

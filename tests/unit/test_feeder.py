@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,14 +10,13 @@ import pytest
 
 from batchkit import feeder as module
 from batchkit.feeder import Feeder
-from batchkit.journal import SettledChunk
 from batchkit.plan import Plan, PlanWriter
 from batchkit.planned_rows import PlannedRows
 from batchkit.prefix_order import PrefixOrder
 from batchkit.records import Prior, Request
 from batchkit.rows import SettledRows
 from batchkit.sources.base import Raw
-from tests.fakes import Blocks
+from tests.fakes import Unchunked
 
 
 class Lines:
@@ -38,13 +37,6 @@ class Lines:
         pass
 
 
-class Store(Blocks):
-    """A journal without settled chunks."""
-
-    def chunks(self, first: int, last: int) -> Iterator[SettledChunk]:
-        return iter(())
-
-
 class Building:
     """Makes the requests of `Lines`."""
 
@@ -61,7 +53,7 @@ def asks(row: int, tokens: int) -> Request:
 
 
 def feeder(tokens: Sequence[int], **options: Any) -> Feeder:
-    blocks = Store()
+    blocks = Unchunked()
     writer = PlanWriter(blocks, digests=lambda request: (request.row, request.prompt_tokens))
     for row, count in enumerate(tokens):
         writer.add(asks(row, count), 0)
